@@ -1,0 +1,106 @@
+"""``recipe.toml`` -> a validated configuration; an unknown key is an error that names the nearest match."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqmem.errors import SeqmemError, nearest
+
+
+class Section(BaseModel):
+    """A table of the recipe; frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Which text: a folder of .txt files where ``path`` is given, else the corpus embedded in the installation."""
+
+    corpus: Literal["kjv"] = "kjv"
+    path: Path | None = None
+
+
+class TokenizerConfig(Section):
+    """A SentencePiece model trained by the recipe on its training split."""
+
+    kind: Literal["unigram", "bpe"] = "unigram"
+    vocab_size: int = Field(4096, gt=260)
+
+
+class TrainConfig(Section):
+    """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm."""
+
+    steps: int = Field(1000, gt=0)
+    batch_size: int = Field(16, gt=0, description="contiguous streams")
+    lr: float = Field(1e-3, gt=0)
+    min_lr: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    grad_clip: float = Field(0.25, gt=0)
+    seed: int = 1
+    log_every: int = Field(10, gt=0)
+    eval_every: int = Field(500, gt=0)
+    checkpoint_every: int = Field(500, gt=0)
+    keep_checkpoints: int = Field(2, gt=0)
+    num_threads: int | None = Field(None, gt=0, description="torch threads; all cores when absent")
+    tensorboard: bool = False
+
+
+class EvalConfig(Section):
+    """Evaluation carries memory through the whole split; lengths here replace the model's when given."""
+
+    batch_size: int = Field(1, gt=0, description="contiguous streams the split is cut into")
+    segment_len: int | None = Field(None, gt=0)
+    mem_len: int | None = Field(None, ge=0)
+
+
+class GenerateConfig(Section):
+    """The sample shown at the end of training, and the defaults of ``seqmem generate``."""
+
+    prompt: str = ""
+    tokens: int = Field(200, gt=0)
+    temperature: float = Field(0.8, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+
+
+class Recipe(Section):
+    """Everything that determines a run."""
+
+    name: str
+    description: str
+    backend: str = "auto"
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: dict[str, Any] = Field(description="name, optionally size, and overrides of that model's configuration")
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    generate: GenerateConfig = GenerateConfig()
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def validated(schema: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Validate ``values``; the first problem becomes a one-line :class:`SeqmemError` that starts with ``where``."""
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SeqmemError(f"{where}: {_explain(schema, problem)}") from None
+
+
+def _explain(schema: type[BaseModel], problem: Mapping[str, Any]) -> str:
+    *parents, last = (str(part) for part in problem["loc"])
+    key = ".".join([*parents, last])
+    if problem["type"] == "extra_forbidden":
+        for part in parents:
+            schema = schema.model_fields[part].annotation  # type: ignore[assignment]
+        return f"unknown key '{key}'{nearest(last, schema.model_fields)}"
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing; give it a value"
+    return f"key '{key}' = {problem['input']!r}: {problem['msg'].lower()}"
