@@ -1,0 +1,68 @@
+"""Contiguous token streams: memory carried from one segment to the next always meets its own continuation."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqmem.errors import SeqmemError
+
+
+class TokenStream:
+    """Endless training segments, cut from one array of documents laid end to end.
+
+    The array is read as a ring by ``batch_size`` readers that start evenly spaced and never jump: a reader that comes
+    to its neighbour's start reads on, and one that comes to the end of the array goes on at its beginning. Memory thus
+    simply carries on from epoch to epoch; BOS tells the model where a document begins.
+
+    Args:
+        tokens: ``[N]`` integer ids.
+        batch_size: number of readers B.
+        segment_len: tokens T of a segment.
+
+    Raises:
+        SeqmemError: fewer tokens than readers.
+    """
+
+    def __init__(self, tokens: np.ndarray, batch_size: int, segment_len: int):
+        if len(tokens) < batch_size:
+            raise SeqmemError(
+                f"train.batch_size = {batch_size}: the training split has only {len(tokens)} tokens; lower it"
+            )
+        self.cursor = 0  # tokens read so far by each reader; all there is to save
+        self._tokens = tokens
+        self._starts = np.arange(batch_size) * (len(tokens) // batch_size)
+        self._segment_len = segment_len
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets ``[B, T]`` int64 of the next segment; targets are the inputs one token later."""
+        offsets = self.cursor + np.arange(self._segment_len + 1)
+        window = _int64(self._tokens[(self._starts[:, None] + offsets) % len(self._tokens)])
+        self.cursor += self._segment_len
+        return window[:, :-1], window[:, 1:]
+
+
+def evaluation_segments(
+    tokens: np.ndarray, batch_size: int, segment_len: int, bos_id: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows.
+
+    Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for no text.
+
+    Yields:
+        inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool. T is ``segment_len``, less in the last segment;
+        rows that end early are filled with unscored BOS.
+    """
+    row_len = -(-(len(tokens) - 1) // batch_size)
+    padded = np.full(batch_size * row_len + 1, bos_id, dtype=np.int64)
+    padded[: len(tokens)] = tokens
+    inputs = _int64(padded[:-1]).view(batch_size, row_len)
+    targets = _int64(padded[1:]).view(batch_size, row_len)
+    for start in range(0, row_len, segment_len):
+        here = slice(start, start + segment_len)
+        yield inputs[:, here], targets[:, here], targets[:, here] != bos_id
+
+
+def _int64(tokens: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64))
