@@ -1,11 +1,11 @@
 """``recipe.toml`` -> a validated configuration; an unknown key is an error that names the nearest match."""
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from seqmem.errors import SeqmemError, nearest
 
@@ -13,7 +13,8 @@ from seqmem.errors import SeqmemError, nearest
 class Section(BaseModel):
     """A table of the recipe; frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # On a command line, the prompt 1984 reads as a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -21,6 +22,12 @@ class DataConfig(Section):
 
     corpus: Literal["kjv"] = "kjv"
     path: Path | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """A run goes on, and is evaluated, from any folder."""
+        return path and path.expanduser().absolute()
 
 
 class TokenizerConfig(Section):
@@ -81,6 +88,23 @@ class Recipe(Section):
     eval: EvalConfig = EvalConfig()
     generate: GenerateConfig = GenerateConfig()
 
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(model.get("name"), str):
+            raise ValueError("needs the name of a model")
+        return model
+
+    @property
+    def model_name(self) -> str:
+        """The model as ``name`` or ``name/size``."""
+        return "/".join(str(self.model[key]) for key in ("name", "size") if key in self.model)
+
+    @property
+    def model_overrides(self) -> dict[str, Any]:
+        """What the recipe changes in that model's configuration."""
+        return {key: value for key, value in self.model.items() if key not in ("name", "size")}
+
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -94,13 +118,14 @@ def validated(schema: type[S], values: Mapping[str, Any], where: str) -> S:
         raise SeqmemError(f"{where}: {_explain(schema, problem)}") from None
 
 
-def _explain(schema: type[BaseModel], problem: Mapping[str, Any]) -> str:
-    *parents, last = (str(part) for part in problem["loc"])
-    key = ".".join([*parents, last])
+def _explain(schema: type[BaseModel], problem: ErrorDetails) -> str:
+    key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        for part in parents:
-            schema = schema.model_fields[part].annotation  # type: ignore[assignment]
+        *sections, last = map(str, problem["loc"])
+        for section in sections:
+            schema = schema.model_fields[section].annotation  # type: ignore[assignment]
         return f"unknown key '{key}'{nearest(last, schema.model_fields)}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing; give it a value"
-    return f"key '{key}' = {problem['input']!r}: {problem['msg'].lower()}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"key '{key}' = {problem['input']!r}: {message[:1].lower()}{message[1:]}" if key else message

@@ -1,0 +1,24 @@
+"""``seqmem backends``: who can compute attention here, and why others cannot."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+@click.command()
+def command() -> None:
+    """The attention backends: available or the reason, operations by tier, dtypes, devices."""
+    from seqmem.ops.registry import survey
+
+    table = Table("backend", "origin", "available", "operations by tier", "dtypes", "devices")
+    for backend in survey():
+        operations = [f"{tier}: {', '.join(names)}" for tier, names in sorted(backend.operations.items()) if names]
+        table.add_row(
+            backend.name,
+            backend.origin,
+            "yes" if backend.available else f"no: {backend.reason}",
+            "\n".join(operations),
+            ", ".join(backend.dtypes),
+            ", ".join(backend.devices),
+        )
+    Console().print(table)

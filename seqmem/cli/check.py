@@ -1,0 +1,37 @@
+"""``seqmem check``: the law of state, verified on a run's own model and text."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--tokens", type=click.IntRange(min=2), help="Length of validation text to use.  [default: four segments]"
+)
+def command(run: Path, tokens: int | None) -> None:
+    """Verify in float64 that RUN's model gives the same whole, in chunks, token by token and with its cache.
+
+    Exits with 1 where it does not.
+    """
+    import torch
+
+    from seqmem.data.corpus import load_corpus
+    from seqmem.testing.state_law import check_state_law
+    from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer
+
+    model = load(run).double()
+    document = load_corpus(load_recipe_of(run).data).splits["validation"][0]
+    ids = load_tokenizer(run).encode(document.text)[: tokens or 4 * model.config.segment_len]
+    results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
+
+    table = Table("whole against", "largest difference", "", title=f"{len(ids)} tokens of {document.name}, float64")
+    for result in results:
+        table.add_row(result.name, f"{result.difference:.1e}", "same" if result.passed else "DIFFERENT")
+    Console().print(table)
+    if not all(result.passed for result in results):
+        sys.exit(1)

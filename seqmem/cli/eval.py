@@ -1,0 +1,22 @@
+"""``seqmem eval``: a run measured on a held-out split."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Measure on this folder of .txt files.")
+@click.option("--segment-len", type=click.IntRange(min=1), help="Tokens a call.  [default: the recipe's]")
+@click.option("--mem-len", type=click.IntRange(min=0), help="Tokens of memory.  [default: the recipe's]")
+@click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
+def command(
+    run: Path, split: str, data: Path | None, segment_len: int | None, mem_len: int | None, backend: str | None
+) -> None:
+    """Measure RUN in nats/token, bits/byte and word-level perplexity, and write it to eval.json there."""
+    from seqmem.train.evaluate import evaluate_run
+
+    evaluation = evaluate_run(run, split, data=data, segment_len=segment_len, mem_len=mem_len, backend=backend)
+    click.echo(evaluation.table())

@@ -1,0 +1,45 @@
+"""``seqmem generate``: a run writes text."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--prompt", help="Text to go on from.  [default: the recipe's]")
+@click.option("--tokens", type=click.IntRange(min=1), help="How many to write.  [default: the recipe's]")
+@click.option("--temperature", type=click.FloatRange(min=0), help="0 takes the likeliest.  [default: the recipe's]")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    help="Draw from the likeliest tokens that together have this probability.  [default: the recipe's]",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same text.")
+@click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
+def command(
+    run: Path,
+    prompt: str | None,
+    tokens: int | None,
+    temperature: float | None,
+    top_p: float | None,
+    seed: int,
+    backend: str | None,
+) -> None:
+    """Write text with RUN, a run's folder or one of its checkpoints."""
+    import torch
+
+    from seqmem.generate.sampling import Sampler
+    from seqmem.generate.text import generate
+    from seqmem.ops import bind
+    from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer
+
+    recipe = load_recipe_of(run)
+    given = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "top_p": top_p}
+    options = recipe.generate.model_copy(update={key: value for key, value in given.items() if value is not None})
+    model = load(run, bind(backend or recipe.backend))
+    sampler = Sampler(options.temperature, options.top_p, torch.Generator().manual_seed(seed))
+    click.echo(options.prompt, nl=False)
+    for piece in generate(model, load_tokenizer(run), options.prompt, options.tokens, sampler):
+        click.echo(piece, nl=False)
+    click.echo()

@@ -1,0 +1,22 @@
+"""``seqmem models``: what can be trained."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+@click.command()
+def command() -> None:
+    """The models, their sizes and the number of their parameters."""
+    from seqmem.cli.size import num_parameters
+    from seqmem.models import MODELS, model_class, model_config
+
+    table = Table("model", "size", "parameters", "what it is")
+    table.columns[2].justify = "right"
+    for name in MODELS:
+        cls = model_class(name)
+        purpose = (cls.__doc__ or "").strip().partition("\n")[0]
+        for size in cls.SIZES:
+            table.add_row(name, size, f"{num_parameters(model_config(f'{name}/{size}')):,}", purpose)
+            name, purpose = "", ""
+    Console().print(table)

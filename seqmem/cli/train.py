@@ -1,0 +1,99 @@
+"""``seqmem train``: a recipe, changed on the command line, becomes a run."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from seqmem.cli.settings import split_settings
+from seqmem.config import Recipe
+from seqmem.errors import SeqmemError
+from seqmem.recipe import load_recipe
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [--SECTION.KEY VALUE]...",
+)
+@click.argument("arguments", metavar="RECIPE", nargs=-1, type=click.UNPROCESSED)
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another way to write --KEY VALUE.")
+@click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention; a list is tried in order.")
+@click.option("--data", metavar="FOLDER", help="Train on this folder of .txt files.")
+@click.option("--run", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/RECIPE/TIME]")
+@click.option(
+    "--resume",
+    metavar="[auto|never|RUN]",
+    is_flag=False,
+    flag_value="auto",
+    help="Go on from the last checkpoint: of --run, or of the recipe's newest run (auto), or of another run."
+    "  [default: auto with --run]",
+)
+@click.option("--print-config", is_flag=True, help="Print the whole recipe, to be saved and trained, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print size, memory and tokens a step, and stop.")
+def command(
+    arguments: tuple[str, ...],
+    assignments: tuple[str, ...],
+    backend: str | None,
+    data: str | None,
+    run: Path | None,
+    resume: str | None,
+    print_config: bool,
+    dry_run: bool,
+) -> None:
+    """Train RECIPE: a folder with a recipe.toml, such a file, or the name of a built-in recipe.
+
+    Any value of the recipe can be changed: --train.lr 1e-3, --train.lr=1e-3 and train.lr=1e-3 are the same.
+    With --resume RUN, RECIPE may be left out: the run's own is used.
+    """
+    words, settings = split_settings(arguments)
+    settings |= _assigned(assignments)
+    if backend:
+        settings["backend"] = backend
+    if data:
+        settings["data.path"] = data
+    earlier = _run_named(resume)
+    if run and earlier:
+        raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
+
+    recipe = load_recipe(_source(words, earlier), settings)
+    config = model_config_of(recipe)
+    if print_config:
+        click.echo(recipe.model_dump_json(indent=2))
+    elif dry_run:
+        print_size(recipe, config)
+    else:
+        train_run(recipe, run or earlier or _unnamed_run(recipe, resume), resume)
+
+
+def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
+    words, settings = split_settings(assignments)
+    if words:
+        raise click.UsageError(f"--set wants KEY=VALUE, not '{words[0]}'.")
+    return settings
+
+
+def _run_named(resume: str | None) -> Path | None:
+    """The folder of the run that --resume RUN goes on with."""
+    if resume in (None, "auto", "never"):
+        return None
+    from seqmem.train.checkpoint import run_folder
+
+    return run_folder(resume)
+
+
+def _source(words: list[str], earlier: Path | None) -> str:
+    """The recipe's name; to go on with a run, its own recipe unless another is named."""
+    if len(words) > 1:
+        raise click.UsageError(f"Got unexpected extra argument ({words[1]}).")
+    if words:
+        return words[0]
+    if earlier is None:
+        raise click.UsageError("Missing argument 'RECIPE'.")
+    return str(earlier / "config.json")
+
+
+def _unnamed_run(recipe: Recipe, resume: str | None) -> Path:
+    """A new folder in runs/RECIPE, or the newest one there when asked to go on."""
+    runs = Path("runs") / recipe.name
+    started = sorted(runs.glob("*/checkpoints/step-*")) if resume == "auto" else []
+    return started[-1].parents[1] if started else runs / datetime.now().strftime("%Y%m%d-%H%M%S")

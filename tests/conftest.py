@@ -1,0 +1,29 @@
+"""A session passes only if something ran and every skip has a reason that is known and accepted."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or session.config.option.collectonly or session.exitstatus != pytest.ExitCode.OK:
+        return
+    allowed = [line for line in ALLOWED_SKIPS.read_text().splitlines() if line and not line.startswith("#")]
+    reasons = {_reason(report) for report in reporter.stats.get("skipped", [])}
+    unknown = sorted(reason for reason in reasons if not any(re.fullmatch(pattern, reason) for pattern in allowed))
+    problems = [f"skipped for a reason not in {ALLOWED_SKIPS.name}: {reason}" for reason in unknown]
+    if not reporter.stats.get("passed"):
+        problems.append("no test ran")
+    for problem in problems:
+        reporter.write_line(f"\n{problem}", red=True)
+    if problems:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
