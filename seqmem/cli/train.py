@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,13 +57,13 @@ def command(
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
 
     recipe = load_recipe(_source(words, earlier), settings)
-    config = model_config_of(recipe)
+    _check_model(recipe)
     if print_config:
         click.echo(recipe.model_dump_json(indent=2))
     elif dry_run:
-        print_size(recipe, config)
+        print_size(recipe)
     else:
-        train_run(recipe, run or earlier or _unnamed_run(recipe, resume), resume)
+        _train(recipe, run or earlier or _unnamed_run(recipe, resume), resume)
 
 
 def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
