@@ -90,9 +90,11 @@ class Recipe(Section):
 
     @field_validator("model")
     @classmethod
-    def _named(cls, model: dict[str, Any]) -> dict[str, Any]:
+    def _model_is_named(cls, model: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(model.get("name"), str):
             raise ValueError("needs the name of a model")
+        if "vocab_size" in model:
+            raise ValueError("vocab_size is the tokenizer's; set tokenizer.vocab_size")
         return model
 
     @property

@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from seqmem import __version__
-from seqmem.errors import SeqmemError
+from seqmem.errors import SeqmemError, nearest
 
 VERBS = {
     "train": "Train a recipe, or go on with a run.",
@@ -25,8 +25,10 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return import_module(f"seqmem.cli.{cmd_name}").command if cmd_name in VERBS else None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in VERBS:
+            ctx.fail(f"No such command '{cmd_name}'{nearest(cmd_name, VERBS)}")
+        return import_module(f"seqmem.cli.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

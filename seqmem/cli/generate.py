@@ -33,11 +33,12 @@ def command(
     from seqmem.generate.text import generate
     from seqmem.ops import bind
     from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer
+    from seqmem.train.device import default_device
 
     recipe = load_recipe_of(run)
     given = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "top_p": top_p}
     options = recipe.generate.model_copy(update={key: value for key, value in given.items() if value is not None})
-    model = load(run, bind(backend or recipe.backend))
+    model = load(run, bind(backend or recipe.backend)).to(default_device())
     sampler = Sampler(options.temperature, options.top_p, torch.Generator().manual_seed(seed))
     click.echo(options.prompt, nl=False)
     for piece in generate(model, load_tokenizer(run), options.prompt, options.tokens, sampler):

@@ -1,15 +1,22 @@
 """``seqmem train``: a recipe, changed on the command line, becomes a run."""
 
+from __future__ import annotations
+
+import logging
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.logging import RichHandler
 
 from seqmem.cli.settings import split_settings
 from seqmem.config import Recipe
-from seqmem.errors import SeqmemError
 from seqmem.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from seqmem.models import ModelConfig
 
 
 @click.command(
@@ -57,13 +64,13 @@ def command(
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
 
     recipe = load_recipe(_source(words, earlier), settings)
-    _check_model(recipe)
+    config = _model_config(recipe)
     if print_config:
         click.echo(recipe.model_dump_json(indent=2))
     elif dry_run:
-        print_size(recipe)
+        _print_size(recipe, config)
     else:
-        _train(recipe, run or earlier or _unnamed_run(recipe, resume), resume)
+        _train(recipe, run or earlier or _unnamed_run(recipe, resume), resume != "never")
 
 
 def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -98,3 +105,31 @@ def _unnamed_run(recipe: Recipe, resume: str | None) -> Path:
     runs = Path("runs") / recipe.name
     started = sorted(runs.glob("*/checkpoints/step-*")) if resume == "auto" else []
     return started[-1].parents[1] if started else runs / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _model_config(recipe: Recipe) -> ModelConfig:
+    from seqmem.models import model_config
+
+    return model_config(recipe.model_name, **recipe.model_overrides, vocab_size=recipe.tokenizer.vocab_size)
+
+
+def _print_size(recipe: Recipe, config: ModelConfig) -> None:
+    from seqmem.cli.size import num_parameters, training_memory
+
+    steps, tokens = recipe.train.steps, recipe.train.batch_size * config.segment_len
+    memory = training_memory(config, recipe.train.batch_size)
+    parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
+    click.echo(f"model       {recipe.model_name}, {num_parameters(config):,} parameters")
+    click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.segment_len}")
+    click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
+    click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB ({parts}), and the program itself")
+
+
+def _train(recipe: Recipe, run: Path, resume: bool) -> None:
+    from seqmem.train.trainer import train
+
+    console = Console()
+    log = logging.getLogger("seqmem")
+    log.setLevel(logging.INFO)
+    log.addHandler(RichHandler(console=console, show_time=False, show_level=False, show_path=False))
+    train(recipe, run, resume, console)
