@@ -12,7 +12,7 @@ PERIOD = 20
 def load(path: Path) -> Corpus:
     """Read every ``*.txt`` of a folder as one UTF-8 document, byte for byte.
 
-    Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and, if there is one, ``test/`` hold the files, or they lie flat.
+    Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and perhaps ``test/`` hold the files, or they lie flat.
     Of flat files, sorted by name, the tenth and the twentieth of every twenty go to validation and test; where there
     are fewer than twenty, each file gives its first 90 % to train, the next 5 % to validation and the last 5 % to
     test, cut at line borders.

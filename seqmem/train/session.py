@@ -1,0 +1,142 @@
+"""All that changes from step to step: weights, optimizer moments, memory, place in the data, random numbers."""
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seqmem.config import TrainConfig
+from seqmem.data.stream import TokenStream
+from seqmem.errors import SeqmemError
+from seqmem.models.base import CausalModel
+from seqmem.train.optim import build_optimizer, learning_rate
+
+
+@dataclass
+class Counters:
+    """Where training stands.
+
+    Attributes:
+        num_threads: torch threads; training repeats bit for bit on the CPU for an equal number.
+        step: steps taken.
+        cursor: tokens read by each of the stream's readers.
+        seconds: time spent in steps, over all sessions.
+        recent_losses: of the steps since the last logged one, in nats a token.
+        recent_seconds: time spent in those.
+    """
+
+    num_threads: int
+    step: int = 0
+    cursor: int = 0
+    seconds: float = 0.0
+    recent_losses: list[float] = field(default_factory=list)
+    recent_seconds: float = 0.0
+
+
+class Session:
+    """A model in training: takes steps, and can be saved between two of them and restored.
+
+    Args:
+        model: on the device to train on.
+        stream: where segments come from.
+        config: the recipe's training section.
+    """
+
+    def __init__(self, model: CausalModel, stream: TokenStream, config: TrainConfig):
+        self.model = model.train()
+        self.optimizer = build_optimizer(model, config)
+        self.counters = Counters(torch.get_num_threads())
+        self.device = next(model.parameters()).device
+        self._stream = stream
+        self._config = config
+        self._memory = model.init_state(config.batch_size)
+
+    def step(self) -> float:
+        """Train on the next segment; return the gradient's norm before clipping.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is not finite; the weights are left as they were.
+        """
+        start = time.perf_counter()
+        counters = self.counters
+        counters.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(counters.step, self._config)
+        inputs, targets = (tokens.to(self.device) for tokens in self._stream.next())
+        out = self.model(inputs, self._memory)
+        loss = self.model.head.nll(out.hidden, targets).mean()
+        self.optimizer.zero_grad()
+        (loss + sum(out.losses.values())).backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.grad_clip).item()
+        if not math.isfinite(loss.item() + grad_norm):
+            raise FloatingPointError(f"step {counters.step}: loss {loss.item()}, gradient norm {grad_norm}")
+        self.optimizer.step()
+        self._memory = out.state.detach()
+
+        counters.cursor = self._stream.cursor
+        counters.recent_losses.append(loss.item())
+        elapsed = time.perf_counter() - start
+        counters.recent_seconds += elapsed
+        counters.seconds += elapsed
+        return grad_norm
+
+    def take_recent(self) -> tuple[list[float], float]:
+        """Losses of the steps since the last call, and the seconds they took."""
+        counters = self.counters
+        losses, seconds = counters.recent_losses, counters.recent_seconds
+        counters.recent_losses, counters.recent_seconds = [], 0.0
+        return losses, seconds
+
+    def save(self, folder: Path) -> None:
+        """Write ``trainer.json`` and ``trainer.safetensors``; the weights are saved with the model."""
+        (folder / "trainer.json").write_text(json.dumps(asdict(self.counters), indent=2))
+        save_file(self._tensors(), folder / "trainer.safetensors")
+
+    def restore(self, folder: Path) -> None:
+        """Take up what :meth:`save` wrote.
+
+        Raises:
+            SeqmemError: the files are missing, damaged or another model's.
+        """
+        try:
+            self.counters = Counters(**json.loads((folder / "trainer.json").read_text()))
+            tensors = load_file(folder / "trainer.safetensors")
+            self._restore_tensors(tensors)
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+            raise SeqmemError(f"{folder}: training cannot go on from here ({error}); remove this checkpoint") from None
+        self._stream.cursor = self.counters.cursor
+        # The order of a sum depends on the number of threads, so the run keeps it unless told otherwise.
+        torch.set_num_threads(self._config.num_threads or self.counters.num_threads)
+        self.counters.num_threads = torch.get_num_threads()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"memory.{name}": tensor for name, tensor in self._memory.tensors().items()}
+        for name, parameter in self.model.named_parameters():
+            for moment, tensor in self.optimizer.state[parameter].items():
+                tensors[f"optimizer.{moment}.{name}"] = tensor
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        # Rows of a memory may overlap or share their storage; safetensors wants each tensor on its own.
+        return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+
+    def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        memory = {name.removeprefix("memory."): tensor for name, tensor in tensors.items() if name[:7] == "memory."}
+        self._memory = self._memory.restore(memory).to(self.device)
+        moments: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            section, _, rest = key.partition(".")
+            if section == "optimizer":
+                moment, _, name = rest.partition(".")
+                moments.setdefault(name, {})[moment] = tensor.to(self.device)
+        for name, parameter in self.model.named_parameters():
+            self.optimizer.state[parameter] = moments[name]
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)

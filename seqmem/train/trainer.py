@@ -1,0 +1,153 @@
+"""The training loop: from a recipe to a run folder with checkpoints, metrics and a sample of text."""
+
+import math
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from seqmem.config import Recipe
+from seqmem.data.tokenizer import Tokenizer
+from seqmem.errors import SeqmemError
+from seqmem.generate.sampling import Sampler
+from seqmem.generate.text import generate
+from seqmem.ops import bind
+from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint
+from seqmem.train.device import peak_memory
+from seqmem.train.evaluate import at_eval_lengths, evaluate
+from seqmem.train.interrupt import Interrupt
+from seqmem.train.metrics import MetricsLog
+from seqmem.train.progress import StatusLine
+from seqmem.train.setup import prepare_data, start_session, starting_point
+
+
+def train(recipe: Recipe, run_dir: Path, resume: bool = True, console: Console | None = None) -> Path:
+    """Train until the recipe's last step, or until SIGINT or SIGTERM, and return ``run_dir``.
+
+    Args:
+        recipe: everything that determines the run.
+        run_dir: where the run's files go.
+        resume: go on from the newest checkpoint in ``run_dir`` if there is one; otherwise refuse such a folder.
+        console: where to report; standard output by default.
+
+    Raises:
+        SeqmemError: unusable data or settings, a run of another recipe in ``run_dir``, or a loss that is not finite.
+    """
+    trainer = Trainer(recipe, run_dir, resume, console or Console())
+    trainer.introduce()
+    if trainer.loop():
+        trainer.conclude()
+    return run_dir
+
+
+class Trainer:
+    """One run in one process; see :func:`train`, which says what the arguments mean."""
+
+    def __init__(self, recipe: Recipe, run_dir: Path, resume: bool, console: Console):
+        checkpoint = starting_point(recipe, run_dir, resume)
+        self._ops = bind(recipe.backend)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / "config.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+        self._tokenizer, self._corpus = prepare_data(recipe, run_dir, checkpoint)
+        self._session = start_session(recipe, self._tokenizer, self._corpus, self._ops, checkpoint)
+        self._tokens_per_byte = _tokens_per_byte(self._tokenizer, self._corpus.splits["train"])
+        self._recipe = recipe
+        self._run_dir = run_dir
+        self._console = console
+
+    def introduce(self) -> None:
+        """Say what is trained on what, and by whom."""
+        session = self._session
+        num_parameters = sum(parameter.numel() for parameter in session.model.parameters())
+        threads = f", {session.counters.num_threads} threads" if session.device.type == "cpu" else ""
+        lengths = ", ".join(f"{len(tokens):,} {split}" for split, tokens in self._corpus.splits.items())
+        rows = {
+            "corpus": self._corpus.note,
+            "tokens": lengths,
+            "tokenizer": f"{self._recipe.tokenizer.kind}, {self._tokenizer.vocab_size:,} pieces, {self._tokenizer.hash}",
+            "model": f"{self._recipe.model_name}, {num_parameters:,} parameters",
+            "backend": self._ops.describe(),
+            "device": f"{session.device}{threads}",
+            "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",
+        }
+        self._say("\n".join(f"{name:<10} {value}" for name, value in rows.items()))
+
+    def loop(self) -> bool:
+        """Take steps until the last one or a signal; return whether it was the last one."""
+        config, session = self._recipe.train, self._session
+        step = session.counters.step
+        log = MetricsLog(self._run_dir, step, config.tensorboard)
+        status = StatusLine(self._console, step, config.steps, config.batch_size * session.model.config.segment_len)
+        with log, status, Interrupt(self._console) as interrupt:
+            stopping = step >= config.steps
+            while not stopping:
+                grad_norm = self._step()
+                step = session.counters.step
+                is_last = step == config.steps
+                stopping = is_last or interrupt.requested
+                status.advance()
+                if is_last or step % config.log_every == 0:
+                    record = self._measure(grad_norm)
+                    log.write(record)
+                    status.show(record)
+                if is_last or step % config.eval_every == 0:
+                    log.write(self._validate())
+                if stopping or step % config.checkpoint_every == 0:
+                    save_checkpoint(self._run_dir, self._recipe, self._tokenizer, session)
+        if step < config.steps:
+            self._say(f"Stopped at step {step}, checkpoint saved. Go on: seqmem train --resume {self._run_dir}")
+        return step >= config.steps
+
+    def conclude(self) -> None:
+        """Write a sample of text and say what can be done with the run."""
+        options = self._recipe.generate
+        sampler = Sampler(options.temperature, options.top_p, torch.Generator().manual_seed(self._recipe.train.seed))
+        model = self._session.model.eval()
+        text = options.prompt + "".join(generate(model, self._tokenizer, options.prompt, options.tokens, sampler))
+        (self._run_dir / "sample.txt").write_text(text, encoding="utf-8")
+        self._say(f"\n{text}\n")
+        self._say(f'Next: seqmem generate {self._run_dir} --prompt "..."\n      seqmem eval {self._run_dir}')
+
+    def _step(self) -> float:
+        try:
+            return self._session.step()
+        except FloatingPointError as error:
+            good = newest_checkpoint(self._run_dir) or "none"
+            raise SeqmemError(f"{error}; last good checkpoint: {good}; lower train.lr or train.grad_clip") from None
+
+    def _measure(self, grad_norm: float) -> dict[str, float]:
+        """The record of the steps since the last one."""
+        session, config = self._session, self._recipe.train
+        losses, seconds = session.take_recent()
+        loss = fmean(losses)
+        num_tokens = len(losses) * config.batch_size * session.model.config.segment_len
+        return {
+            "step": session.counters.step,
+            "loss": loss,
+            "bits_per_byte": loss / math.log(2) * self._tokens_per_byte,
+            "grad_norm": grad_norm,
+            "lr": session.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": num_tokens / seconds,
+            "memory_mb": peak_memory(session.device),
+            "seconds": session.counters.seconds,
+        }
+
+    def _validate(self) -> dict[str, float | None]:
+        """Measure the model on the validation split; the record has the keys of ``eval.json`` with a prefix."""
+        config = self._recipe.eval
+        model = at_eval_lengths(self._session.model, config)
+        tokens = self._corpus.splits["validation"]
+        evaluation = evaluate(model, tokens, self._tokenizer, batch_size=config.batch_size, text="validation split")
+        self._say(f"step {self._session.counters.step}  validation  {evaluation.summary()}")
+        measures = {f"validation_{name}": value for name, value in evaluation.measures().items()}
+        return {"step": self._session.counters.step, **measures, "seconds": self._session.counters.seconds}
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tokens_per_byte(tokenizer: Tokenizer, tokens: np.ndarray) -> float:
+    counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
+    return len(tokens) / int(counts @ tokenizer.num_bytes)
