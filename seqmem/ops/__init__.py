@@ -1,0 +1,24 @@
+"""The narrow waist between models and backends.
+
+``ops = bind("pytorch")`` gives :class:`Ops`, the operations a layer may call; a backend gives three band kernels and
+whatever else it does better than plain PyTorch.
+"""
+
+from seqmem.ops.backend import Attention, AttentionBackend, BackendUnsupported, Gradients
+from seqmem.ops.merge import check_disjoint, merge
+from seqmem.ops.ops import Ops, bind
+from seqmem.ops.pattern import Band, Dense, Gather
+
+__all__ = [
+    "Attention",
+    "AttentionBackend",
+    "BackendUnsupported",
+    "Band",
+    "Dense",
+    "Gather",
+    "Gradients",
+    "Ops",
+    "bind",
+    "check_disjoint",
+    "merge",
+]

@@ -1,0 +1,68 @@
+"""One-line errors for operands that do not fit together."""
+
+from torch import Tensor
+
+from seqmem.errors import SeqmemError
+from seqmem.ops.pattern import Band, Gather, Pattern
+
+
+def check_weights(p: Tensor, band: Band) -> None:
+    """Probabilities ``[B, T, H, C]`` must have the band's columns."""
+    if p.dim() != 4 or p.shape[3] != band.num_columns:
+        raise SeqmemError(f"p is {list(p.shape)}; {band} wants [B, T, H, {band.num_columns}]")
+
+
+def check_qk(q: Tensor, k: Tensor, band: Band) -> None:
+    """Queries and keys must agree, and T be at most S."""
+    if q.dim() != 4 or k.dim() != 4 or (q.shape[0], *q.shape[2:]) != (k.shape[0], *k.shape[2:]):
+        raise SeqmemError(f"q is {list(q.shape)} and k {list(k.shape)}; give [B, T, H, D] and [B, S, H, D]")
+    if q.dtype != k.dtype:
+        raise SeqmemError(f"q is {q.dtype} and k {k.dtype}; give one dtype")
+    if q.shape[1] > k.shape[1]:
+        raise SeqmemError(f"{q.shape[1]} queries but {k.shape[1]} keys; on {band} queries are the last of the keys")
+
+
+def check_attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: Pattern,
+    bias: Tensor | None,
+    rel: tuple[Tensor, Tensor] | None,
+    valid: Tensor | None,
+    dropout: float,
+    seed: int | Tensor | None,
+) -> None:
+    """Every operand of ``Ops.attend`` against every other."""
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.dim() != 4:
+            raise SeqmemError(f"{name} is {list(tensor.shape)}; give [batch, time, heads, width]")
+    if k.shape[:3] != v.shape[:3] or not q.dtype == k.dtype == v.dtype:
+        got = ", ".join(f"{name} {list(t.shape)} {t.dtype}" for name, t in (("q", q), ("k", k), ("v", v)))
+        raise SeqmemError(f"{got}; give k and v the same batch, keys and heads, and all three one dtype")
+    if isinstance(pattern, Band):
+        check_qk(q, k, pattern)
+        columns = pattern.num_columns
+    else:
+        columns = pattern.index.shape[-1] if isinstance(pattern, Gather) else k.shape[1]
+    if bias is not None:
+        wanted = (q.shape[0], q.shape[1], q.shape[2], columns)
+        if (
+            bias.dim() != 4
+            or bias.shape[3] != columns
+            or any(size not in (1, full) for size, full in zip(bias.shape, wanted, strict=True))
+        ):
+            raise SeqmemError(f"bias is {list(bias.shape)}; give a shape broadcastable to {list(wanted)}")
+    if rel is not None:
+        qr, r = rel
+        if not isinstance(pattern, Band):
+            raise SeqmemError(f"rel goes with Band only, not {type(pattern).__name__}; give a bias instead")
+        if qr.shape != q.shape or r.shape != (columns, *q.shape[2:]):
+            wanted_r = [columns, *q.shape[2:]]
+            raise SeqmemError(f"rel is {list(qr.shape)}, {list(r.shape)}; give {list(q.shape)}, {wanted_r}")
+    if valid is not None and (valid.shape != k.shape[:2] or str(valid.dtype) != "torch.bool"):
+        raise SeqmemError(f"valid is {valid.dtype} {list(valid.shape)}; give bool {list(k.shape[:2])}")
+    if not 0 <= dropout < 1:
+        raise SeqmemError(f"dropout is {dropout}; give a probability in [0, 1)")
+    if dropout and seed is None:
+        raise SeqmemError("dropout without a seed; give an integer or a 0-d int64 tensor")

@@ -1,0 +1,124 @@
+"""Which backends there are: the built-in table, and plug-ins from the entry point group ``seqmem.backends``."""
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+
+from seqmem.errors import SeqmemError, nearest
+from seqmem.ops.backend import TIERS, AttentionBackend
+
+log = logging.getLogger("seqmem")
+
+GROUP = "seqmem.backends"
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A backend of this package: where it is, and the packages without which it is not imported at all."""
+
+    target: str
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+
+BUILT_IN = {"pytorch": BuiltIn("seqmem.backends.pytorch:PyTorchBackend")}
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """A row of ``seqmem backends``."""
+
+    name: str
+    origin: str
+    available: bool
+    reason: str | None
+    operations: dict[int, list[str]]
+    dtypes: list[str]
+    devices: list[str]
+
+
+@cache
+def plug_ins() -> dict[str, list[EntryPoint]]:
+    """Installed plug-ins by name; more than one under a name, or a built-in's name, is refused on use."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def names() -> list[str]:
+    """Every name a preference may hold, built-in ones first."""
+    return [*BUILT_IN, *(name for name in plug_ins() if name not in BUILT_IN)]
+
+
+def missing(name: str) -> str | None:
+    """Why a backend cannot be imported here, with the mending command; None if nothing is known to be missing."""
+    for package in BUILT_IN[name].requires if name in BUILT_IN else ():
+        if find_spec(package) is None:
+            extra = BUILT_IN[name].extra
+            return f"package '{package}' is not installed; run: pip install \"seqmem[{extra}]\""
+    return None
+
+
+@cache
+def backend(name: str) -> AttentionBackend:
+    """The backend of that name, imported on first use.
+
+    An error inside a built-in backend propagates as it is: a mistake there must never read as "not available".
+
+    Raises:
+        SeqmemError: unknown name, missing package, or a plug-in that is ambiguous or fails to load.
+    """
+    if name in BUILT_IN:
+        if reason := missing(name):
+            raise SeqmemError(f"backend '{name}' is not available: {reason}")
+        module, _, attribute = BUILT_IN[name].target.partition(":")
+        return getattr(import_module(module), attribute)()
+    points = plug_ins().get(name, [])
+    if not points:
+        raise SeqmemError(f"unknown backend '{name}'{nearest(name, ['auto', *names()])}")
+    if len(points) > 1:
+        raise SeqmemError(f"backend '{name}' is offered twice, by {_origins(points)}; uninstall one of them")
+    return _load(points[0])
+
+
+def _load(point: EntryPoint) -> AttentionBackend:
+    try:
+        instance = point.load()()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SeqmemError(f"backend '{point.name}' ({_origins([point])}) failed to load: {reason}") from error
+    if not isinstance(instance, AttentionBackend) or instance.name != point.name:
+        raise SeqmemError(
+            f"backend '{point.name}' ({_origins([point])}) is not an AttentionBackend of that name but {instance!r}"
+        )
+    return instance
+
+
+def survey() -> list[BackendInfo]:
+    """What every backend offers on this machine, or why it does not; a broken plug-in breaks only its own row."""
+    rows = [_info(name, "built in" if name in BUILT_IN else _origins(plug_ins()[name])) for name in names()]
+    for name in set(BUILT_IN) & set(plug_ins()):
+        reason = f"refused: the name is taken by the built-in backend '{name}'"
+        rows.append(BackendInfo(name, _origins(plug_ins()[name]), False, reason, {}, [], []))
+    return rows
+
+
+def _info(name: str, origin: str) -> BackendInfo:
+    try:
+        found = backend(name)
+    except SeqmemError as error:
+        return BackendInfo(name, origin, False, missing(name) or str(error), {}, [], [])
+    reason = found.unavailable()
+    operations = {tier: [op for op in ops if found.offers(op)] for tier, ops in TIERS.items()}
+    if found.attend_patterns:
+        operations[1] = [f"attend({', '.join(found.attend_patterns)})"]
+    dtypes = [str(dtype).removeprefix("torch.") for dtype in found.dtypes]
+    return BackendInfo(name, origin, reason is None, reason, operations, dtypes, list(found.devices))
+
+
+def _origins(points: list[EntryPoint]) -> str:
+    return ", ".join(f"plug-in {point.dist.name if point.dist else point.value}" for point in points)
