@@ -59,14 +59,14 @@ class Trainer:
 
     def introduce(self) -> None:
         """Say what is trained on what, and by whom."""
-        session = self._session
+        session, tokenizer = self._session, self._tokenizer
         num_parameters = sum(parameter.numel() for parameter in session.model.parameters())
         threads = f", {session.counters.num_threads} threads" if session.device.type == "cpu" else ""
         lengths = ", ".join(f"{len(tokens):,} {split}" for split, tokens in self._corpus.splits.items())
         rows = {
             "corpus": self._corpus.note,
             "tokens": lengths,
-            "tokenizer": f"{self._recipe.tokenizer.kind}, {self._tokenizer.vocab_size:,} pieces, {self._tokenizer.hash}",
+            "tokenizer": f"{self._recipe.tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.hash}",
             "model": f"{self._recipe.model_name}, {num_parameters:,} parameters",
             "backend": self._ops.describe(),
             "device": f"{session.device}{threads}",

@@ -1,0 +1,65 @@
+"""Training streams never jump; evaluation takes every token as a target once."""
+
+import numpy as np
+import pytest
+import torch
+
+from seqmem.data.stream import TokenStream, evaluation_segments
+from seqmem.errors import SeqmemError
+
+BOS = 1
+
+
+def test_targets_are_inputs_one_token_later():
+    inputs, targets = TokenStream(np.arange(100, dtype=np.uint16), batch_size=4, segment_len=5).next()
+    assert inputs.dtype == targets.dtype == torch.int64
+    assert inputs.tolist() == [[start + i for i in range(5)] for start in (0, 25, 50, 75)]
+    assert (targets == inputs + 1).all()
+
+
+@pytest.mark.parametrize("num_tokens", [100, 103])
+def test_every_reader_goes_round_the_ring_without_a_jump(num_tokens):
+    stream = TokenStream(np.arange(num_tokens), batch_size=4, segment_len=7)
+    rows = torch.cat([stream.next()[0] for _ in range(60)], dim=1)
+    assert ((rows[:, 1:] - rows[:, :-1]) % num_tokens == 1).all()
+    assert all(set(row.tolist()) == set(range(num_tokens)) for row in rows)
+
+
+def test_cursor_restores_the_place():
+    stream, other = (TokenStream(np.arange(50), batch_size=3, segment_len=4) for _ in range(2))
+    for _ in range(9):
+        stream.next()
+    other.cursor = stream.cursor
+    assert (stream.next()[0] == other.next()[0]).all()
+
+
+def test_fewer_tokens_than_readers_is_an_error():
+    with pytest.raises(SeqmemError, match=r"train.batch_size = 16: .* only 9 tokens"):
+        TokenStream(np.arange(9), batch_size=16, segment_len=4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+@pytest.mark.parametrize("segment_len", [1, 4, 64])
+def test_evaluation_scores_every_token_once_but_no_bos(batch_size, segment_len):
+    tokens = np.array([BOS, *range(10, 33), BOS, *range(33, 51)], dtype=np.uint16)
+    rows: list[list[int]] = [[] for _ in range(batch_size)]
+    previous = None
+    for inputs, targets, scored in evaluation_segments(tokens, batch_size, segment_len, BOS):
+        assert inputs.shape == targets.shape == scored.shape
+        assert inputs.shape[1] <= segment_len
+        if previous is not None:
+            assert (inputs[:, 0] == previous).all()
+        previous = targets[:, -1]
+        assert (inputs[:, 1:] == targets[:, :-1]).all()
+        for row, target, keep in zip(rows, targets, scored, strict=True):
+            row += target[keep].tolist()
+    assert sum(rows, []) == list(range(10, 51))
+
+
+def test_evaluation_keeps_the_last_short_segment():
+    segments = list(evaluation_segments(np.arange(10, 21), 1, 4, BOS))
+    assert [inputs.shape[1] for inputs, _, _ in segments] == [4, 4, 2]
+
+
+def test_evaluation_of_an_empty_split_has_no_segments():
+    assert list(evaluation_segments(np.array([], dtype=np.uint16), 1, 4, BOS)) == []
