@@ -21,4 +21,4 @@ def command() -> None:
             ", ".join(backend.dtypes),
             ", ".join(backend.devices),
         )
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

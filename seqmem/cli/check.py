@@ -32,6 +32,6 @@ def command(run: Path, tokens: int | None) -> None:
     table = Table("whole against", "largest difference", "", title=f"{len(ids)} tokens of {document.name}, float64")
     for result in results:
         table.add_row(result.name, f"{result.difference:.1e}", "same" if result.passed else "DIFFERENT")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     if not all(result.passed for result in results):
         sys.exit(1)

@@ -19,4 +19,4 @@ def command() -> None:
         for size in cls.SIZES:
             table.add_row(name, size, f"{num_parameters(model_config(f'{name}/{size}')):,}", purpose)
             name, purpose = "", ""
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)

@@ -23,7 +23,7 @@ def list_recipes() -> None:
     for name, folder in builtin_recipes().items():
         recipe = load_recipe(str(folder))
         table.add_row(name, recipe.model_name, recipe.description)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 @command.command()

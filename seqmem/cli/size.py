@@ -1,4 +1,4 @@
-"""How large a model is and what training it takes, found on torch's meta device: nothing is allocated."""
+"""How large a model is and what training it takes, found on tensors without data: nothing is allocated or computed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from seqmem.models import CausalModel, ModelConfig
+    from seqmem.models import ModelConfig
+    from seqmem.ops import Ops
 
 
 def num_parameters(config: ModelConfig) -> int:
     """Number of trained values; a tied weight counts once."""
-    return sum(parameter.numel() for parameter in _on_meta(config).parameters())
-
-
-def training_memory(config: ModelConfig, batch_size: int) -> dict[str, int]:
-    """Bytes that a training step holds, by purpose.
-
-    Activations are what autograd keeps of a step in float32, without recomputation; the scratch space of single
-    operations and of the backward pass comes on top.
-    """
     import torch
 
-    model = _on_meta(config)
-    weights = sum(parameter.nbytes for parameter in model.parameters())
-    tokens = torch.zeros(batch_size, config.segment_len, dtype=torch.long, device="meta")
-    state = model.init_state(batch_size)
+    from seqmem.models import build_model
+    from seqmem.ops import bind
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(config, bind()).parameters())
+
+
+def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str, int]:
+    """Bytes that training holds between the forward and the backward pass of a step, by purpose, in float32.
+
+    Activations are what autograd keeps of a step. The scratch space of single operations, the gradients of
+    activations, and the program itself come on top.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from seqmem.models import build_model
+
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -34,11 +40,15 @@ def training_memory(config: ModelConfig, batch_size: int) -> dict[str, int]:
         kept[storage._cdata] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        out = model(tokens, state)
-        model.head.nll(out.hidden, tokens)
+    # Unlike meta tensors, fake ones say that they are on the CPU, so that ops choose the backend that will train.
+    with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model = build_model(config, ops)
+        tokens = torch.zeros(batch_size, config.segment_len, dtype=torch.long)
+        state = model.init_state(batch_size)
+        model.head.nll(model(tokens, state).hidden, tokens)
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
     return {
         "parameters": weights,
         "gradients": weights,
@@ -46,13 +56,3 @@ def training_memory(config: ModelConfig, batch_size: int) -> dict[str, int]:
         "activations": sum(storage.nbytes() for storage in kept.values()),
         "carried memory": sum(tensor.nbytes for tensor in state.tensors().values()),
     }
-
-
-def _on_meta(config: ModelConfig) -> CausalModel:
-    import torch
-
-    from seqmem.models import build_model
-    from seqmem.ops import bind
-
-    with torch.device("meta"):
-        return build_model(config, bind("pytorch"))
