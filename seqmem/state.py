@@ -7,7 +7,7 @@ rows of the batch, moved, saved and restored without knowing the model.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """Base of every model's state; tensors are batch first."""
+    """Base of every model's state; tensors are batch first, but for the fields named in ``batch_free``."""
+
+    batch_free: ClassVar[frozenset[str]] = frozenset()
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Return a copy with ``function`` applied to every tensor."""
@@ -35,7 +37,8 @@ class State:
 
     def select(self, rows: Tensor) -> Self:
         """Keep the batch rows named by an index or boolean tensor ``[B']``, in that order."""
-        return self.map(lambda tensor: tensor[rows])
+        kept = {name: getattr(self, name) for name in self.batch_free}
+        return replace(self.map(lambda tensor: tensor[rows]), **kept)
 
     def to(self, *args, **kwargs) -> Self:
         """Move or cast every tensor as ``Tensor.to`` does; a dtype leaves integer and boolean tensors alone."""

@@ -1,0 +1,120 @@
+"""Causal self-attention over [past | present], with or without relative positions."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from seqmem.ops import Band, Ops
+
+
+@dataclass(frozen=True)
+class RelativeTerms:
+    """Operands of Transformer-XL's relative positions (Dai et al. 2019, section 3.3).
+
+    Args:
+        r: ``W_r R`` of every distance, farthest first, ``[C, H, D]``; column c of a band is distance ``left - c``.
+        u: added to queries that meet keys, ``[H, D]``.
+        v: added to queries that meet positions, ``[H, D]``.
+    """
+
+    r: Float[Tensor, "C H D"]
+    u: Float[Tensor, "H D"]
+    v: Float[Tensor, "H D"]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention whose queries are the present and whose keys are the past and the present.
+
+    The past is either the layer's earlier inputs ``[B, L, d]``, projected anew, or their cached keys and values
+    ``[B, L, 2, H, D]``; :meth:`keys_values` takes both and extends what it was given.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, head_dim: int, dropout: float, ops: Ops):
+        super().__init__()
+        self.qkv = nn.Linear(d_model, 3 * num_heads * head_dim, bias=False)
+        self.out = nn.Linear(num_heads * head_dim, d_model, bias=False)
+        self.heads = (num_heads, head_dim)
+        self.dropout = dropout
+        self.ops = ops
+
+    def project(self, x: Float[Tensor, "B L d"]) -> Float[Tensor, "B L 2 H D"]:
+        """Keys and values of layer inputs."""
+        width = self.heads[0] * self.heads[1]
+        return nn.functional.linear(x, self.qkv.weight[width:]).unflatten(-1, (2, *self.heads))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T d"],
+        keys_values: Float[Tensor, "B S 2 H D"],
+        band: Band,
+        valid: Bool[Tensor, "B S"] | None = None,
+        relative: RelativeTerms | None = None,
+    ) -> Float[Tensor, "B T d"]:
+        """Attend from x, the last T of the S keys' positions."""
+        width = self.heads[0] * self.heads[1]
+        q = nn.functional.linear(x, self.qkv.weight[:width]).unflatten(-1, self.heads)
+        k, v = keys_values.unbind(2)
+        rel = None
+        if relative is not None:
+            rel = (q + relative.v, relative.r)
+            q = q + relative.u
+        dropout = self.dropout if self.training else 0.0
+        seed = torch.randint(2**62, (), device=x.device) if dropout else None
+        out, _ = self.ops.attend(q, k, v, band, rel=rel, valid=valid, dropout=dropout, seed=seed)
+        return self.out(out.flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward with residuals; post-LN: ``LN(x + f(x))``, or pre-LN: ``x + f(LN(x))``.
+
+    Pre-LN normalises past inputs with the same LN as the present, as the authors' Transformer-XL code does.
+    """
+
+    def __init__(
+        self,
+        attention: SelfAttention,
+        feed_forward: nn.Module,
+        d_model: int,
+        dropout: float,
+        pre_norm: bool,
+    ):
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.feed_forward_norm = nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.pre_norm = pre_norm
+
+    def extend(self, past: Tensor, x: Float[Tensor, "B T d"]) -> tuple[Tensor, Float[Tensor, "B S 2 H D"]]:
+        """Append the present to the past; return the longer past, and the keys and values of all of it.
+
+        Args:
+            past: earlier inputs ``[B, L, d]``, or cached keys and values ``[B, L, 2, H, D]``.
+        """
+        if past.dim() == 3:
+            past = torch.cat([past, x], 1)
+            return past, self.keys_values(past)
+        past = torch.cat([past, self.keys_values(x)], 1)
+        return past, past
+
+    def keys_values(self, x: Float[Tensor, "B L d"]) -> Float[Tensor, "B L 2 H D"]:
+        """Keys and values that this block's inputs give."""
+        return self.attention.project(self.attention_norm(x) if self.pre_norm else x)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T d"],
+        keys_values: Float[Tensor, "B S 2 H D"],
+        band: Band,
+        valid: Bool[Tensor, "B S"] | None = None,
+        relative: RelativeTerms | None = None,
+    ) -> Float[Tensor, "B T d"]:
+        """The next layer's input."""
+        if self.pre_norm:
+            x = x + self.dropout(self.attention(self.attention_norm(x), keys_values, band, valid, relative))
+            return x + self.feed_forward(self.feed_forward_norm(x))
+        x = self.attention_norm(x + self.dropout(self.attention(x, keys_values, band, valid, relative)))
+        return self.feed_forward_norm(x + self.feed_forward(x))

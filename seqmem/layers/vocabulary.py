@@ -1,0 +1,90 @@
+"""Tokens to vectors and vectors to distributions over tokens, sharing weights."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class TiedSoftmax(nn.Module):
+    """One matrix for the embedding and the softmax; the embedding is scaled by ``sqrt(d)``."""
+
+    def __init__(self, vocab_size: int, d_model: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocab_size, d_model))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def reset_parameters(self, std: float) -> None:
+        nn.init.normal_(self.weight, 0, std)
+
+    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        return F.embedding(tokens, self.weight) * math.sqrt(self.weight.shape[1])
+
+    def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
+        """Unnormalised log-probabilities."""
+        return F.linear(hidden, self.weight, self.bias)
+
+    def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Negative log-likelihood in nats."""
+        logits = self.logits(hidden.flatten(0, -2))
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
+
+    def sample(self, hidden: Float[Tensor, "B d"], sampler: Callable[[Tensor], Tensor]) -> Int[Tensor, "B"]:
+        """Draw one token a row; ``sampler`` chooses an index from logits ``[B, N]``."""
+        return sampler(self.logits(hidden))
+
+
+class AdaptiveSoftmax(nn.Module):
+    """PyTorch's adaptive softmax, its class vectors shared with an adaptive embedding (Baevski and Auli 2019).
+
+    Frequent tokens must have the smallest ids. Cluster i has vectors of width ``d / div_value^i``. The embedding has
+    projections of its own up to ``d``; the published code of Transformer-XL ties some of them, which PyTorch's layout
+    (a projection in every tail cluster, none in the head) does not match.
+
+    Args:
+        cutoffs: first id of every cluster but the first.
+    """
+
+    def __init__(self, vocab_size: int, d_model: int, cutoffs: Sequence[int], div_value: float):
+        super().__init__()
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(d_model, vocab_size, list(cutoffs), div_value, head_bias=True)
+        self.borders = [0, *cutoffs, vocab_size]
+        widths = [tail[1].weight.shape[1] for tail in self.softmax.tail]  # type: ignore[index]
+        self.projections = nn.ModuleList(nn.Linear(width, d_model, bias=False) for width in widths)
+        self.d_model = d_model
+
+    def reset_parameters(self, std: float) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, 0, 0.01 if "projections" in name or ".0." in name else std)
+
+    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        vectors = self.softmax.head.weight.new_zeros(*tokens.shape, self.d_model)
+        for cluster, (low, high) in enumerate(pairwise(self.borders)):
+            mine = (tokens >= low) & (tokens < high)
+            ids = tokens[mine] - low
+            if cluster == 0:
+                vectors[mine] = F.embedding(ids, self.softmax.head.weight[:high])
+            else:
+                table = self.softmax.tail[cluster - 1][1].weight  # type: ignore[index]
+                vectors[mine] = self.projections[cluster - 1](F.embedding(ids, table))
+        return vectors * math.sqrt(self.d_model)
+
+    def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
+        """Log-probabilities of every token: large, meant for a few positions."""
+        return self.softmax.log_prob(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
+
+    def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Negative log-likelihood in nats, without building a row over the whole vocabulary."""
+        return -self.softmax(hidden.flatten(0, -2), targets.flatten()).output.view(targets.shape)
+
+    def sample(self, hidden: Float[Tensor, "B d"], sampler: Callable[[Tensor], Tensor]) -> Int[Tensor, "B"]:
+        """Draw one token a row; ``sampler`` chooses an index from logits ``[B, N]``."""
+        return sampler(self.logits(hidden))
