@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from seqmem.config import TrainConfig
+from seqmem.models.base import CausalModel
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -20,12 +21,17 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW in which vectors (biases, norms) and embeddings do not decay."""
-    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (kept if parameter.ndim < 2 or id(parameter) in embeddings else decayed).append(parameter)
+def build_optimizer(model: CausalModel, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW that decays the matrices of linear and recurrent layers; not biases, norms, the embedding or the head."""
+    vocabulary = set(model.head.parameters()) if isinstance(model.head, nn.Module) else set()
+    matrices = {
+        parameter
+        for layer in model.modules()
+        if isinstance(layer, nn.Linear | nn.RNNBase)
+        for parameter in layer.parameters(recurse=False)
+        if parameter.ndim > 1
+    } - vocabulary
+    decayed = [parameter for parameter in model.parameters() if parameter in matrices]
+    kept = [parameter for parameter in model.parameters() if parameter not in matrices]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)

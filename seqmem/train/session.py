@@ -106,7 +106,8 @@ class Session:
         """
         try:
             self.counters = Counters(**json.loads((folder / "trainer.json").read_text()))
-            tensors = load_file(folder / "trainer.safetensors")
+            # A loaded tensor is a view of the file at any address; kernels round alike only on equally aligned memory.
+            tensors = {name: view.clone() for name, view in load_file(folder / "trainer.safetensors").items()}
             self._restore_tensors(tensors)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise SeqmemError(f"{folder}: training cannot go on from here ({error}); remove this checkpoint") from None

@@ -1,5 +1,6 @@
 """Where text comes from: the embedded corpus, folders in PG-19's layout and flat folders."""
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def names(corpus: Corpus) -> dict[str, list[str]]:
     return {split: [document.name for document in documents] for split, documents in corpus.splits.items()}
 
 
-def write(folder: Path, texts: dict[str, str | bytes]) -> Path:
+def write(folder: Path, texts: Mapping[str, str | bytes]) -> Path:
     for name, text in texts.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

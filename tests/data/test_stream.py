@@ -53,7 +53,7 @@ def test_evaluation_scores_every_token_once_but_no_bos(batch_size, segment_len):
         assert (inputs[:, 1:] == targets[:, :-1]).all()
         for row, target, keep in zip(rows, targets, scored, strict=True):
             row += target[keep].tolist()
-    assert sum(rows, []) == list(range(10, 51))
+    assert [target for row in rows for target in row] == list(range(10, 51))
 
 
 def test_evaluation_keeps_the_last_short_segment():

@@ -1,0 +1,139 @@
+"""The measures against a model whose probabilities are known, and the protocol's invariances."""
+
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqmem.config import EvalConfig, TokenizerConfig
+from seqmem.data.tokenizer import Tokenizer
+from seqmem.errors import SeqmemError
+from seqmem.models.base import CausalModel, ModelConfig, Output
+from seqmem.state import State
+from seqmem.train.evaluate import at_eval_lengths, evaluate, evaluate_run
+from seqmem.train.trainer import train
+
+DOCUMENTS = [
+    "the cat sat on the mat\nthe rat  sat\ton the hat\n" * 5,
+    "on the mat sat — the bat",
+    "hat, cat & rat\n" * 7,
+]
+
+
+class UnigramHead:
+    """Gives a token the product of its bytes' probabilities: a tokenizer's choice of pieces cannot change a text's."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        counts = Counter("".join(DOCUMENTS).encode())
+        spellings = (tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size))
+        self._nll = torch.tensor(
+            [sum(-math.log(counts[byte] / counts.total()) if counts[byte] else 99 for byte in s) for s in spellings],
+            dtype=torch.float64,
+        )
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return self._nll[targets]
+
+
+class Unigram(CausalModel):
+    def __init__(self, tokenizer: Tokenizer, segment_len: int):
+        super().__init__()
+        self.config = ModelConfig(vocab_size=tokenizer.vocab_size, segment_len=segment_len)
+        self.head = UnigramHead(tokenizer)  # type: ignore[assignment]
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def init_state(self, batch_size: int) -> State:
+        return State()
+
+    def forward(self, inputs: Tensor, state: State | None = None) -> Output:
+        return Output(inputs[..., None].float(), State())
+
+
+def known_nats() -> float:
+    text = "".join(DOCUMENTS).encode()
+    counts = Counter(text)
+    return -sum(count * math.log(count / len(text)) for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    "config", [TokenizerConfig(kind="unigram", vocab_size=281), TokenizerConfig(kind="bpe", vocab_size=300)]
+)
+@pytest.mark.parametrize(("segment_len", "batch_size"), [(1, 1), (7, 1), (1000, 1), (7, 3)])
+def test_known_probabilities_whatever_the_tokens(config, segment_len, batch_size):
+    tokenizer = Tokenizer.train(DOCUMENTS, config)
+    tokens = tokenizer.encode_documents(DOCUMENTS)
+    evaluation = evaluate(Unigram(tokenizer, segment_len), tokens, tokenizer, batch_size=batch_size)
+    num_bytes = sum(len(document.encode()) for document in DOCUMENTS)
+    num_words = sum(len(document.split()) for document in DOCUMENTS)
+    assert (evaluation.num_bytes, evaluation.num_words) == (num_bytes, num_words)
+    assert evaluation.num_tokens == len(tokens) - len(DOCUMENTS)
+    assert evaluation.total_nats == pytest.approx(known_nats(), rel=1e-12)
+    assert evaluation.bits_per_byte == pytest.approx(known_nats() / math.log(2) / num_bytes)
+    assert evaluation.word_perplexity == pytest.approx(math.exp(known_nats() / num_words))
+    assert evaluation.nats_per_token == pytest.approx(known_nats() / evaluation.num_tokens)
+
+
+def test_empty_text_is_an_error():
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    with pytest.raises(SeqmemError, match="'nothing' has no words"):
+        evaluate(Unigram(tokenizer, 4), np.array([], dtype=np.uint16), tokenizer, text="nothing")
+
+
+def test_report_states_the_protocol():
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    evaluation = evaluate(Unigram(tokenizer, 4), tokenizer.encode_documents(DOCUMENTS), tokenizer, text="cats")
+    table = evaluation.table()
+    for part in (
+        "cats",
+        f"{evaluation.num_words} whitespace words",
+        "segments of 4 tokens",
+        "1 stream",
+        tokenizer.hash,
+    ):
+        assert part in table
+    assert json.loads(json.dumps(evaluation.to_json()))["bits_per_byte"] == evaluation.bits_per_byte
+
+
+@pytest.fixture
+def run(recipe, tmp_path, console):
+    return train(recipe, tmp_path / "run", console=console)
+
+
+def test_run_is_measured_and_written_down(run):
+    evaluation = evaluate_run(run, "test")
+    assert json.loads((run / "eval.json").read_text()) == evaluation.to_json()
+    assert evaluation.text.startswith("test split of Folder")
+    assert (evaluation.segment_len, evaluation.mem_len) == (8, 12)
+
+
+def test_final_validation_record_is_what_eval_says(run):
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert evaluate_run(run).bits_per_byte == pytest.approx(last["validation_bits_per_byte"], rel=1e-5)
+
+
+def test_lengths_and_text_can_be_others(run, tmp_path):
+    folder = tmp_path / "other"
+    (folder / "train").mkdir(parents=True)
+    (folder / "val").mkdir()
+    (folder / "train" / "a.txt").write_text("unused")
+    (folder / "val" / "b.txt").write_text("four words in all")
+    evaluation = evaluate_run(run, data=folder, segment_len=3, mem_len=5)
+    assert (evaluation.num_words, evaluation.num_bytes) == (4, 17)
+    assert "segments of 3 tokens, 5 tokens of memory" in evaluation.context
+    with pytest.raises(SeqmemError, match="no words"):
+        evaluate_run(run, "test", data=folder)
+
+
+def test_memory_helps_or_hurts_but_is_there(run):
+    with_memory, without = (evaluate_run(run, mem_len=mem_len).total_nats for mem_len in (12, 0))
+    assert with_memory != without
+
+
+def test_length_the_model_does_not_have_is_an_error():
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    with pytest.raises(SeqmemError, match="this model has no mem_len"):
+        at_eval_lengths(Unigram(tokenizer, 4), EvalConfig(mem_len=3))
