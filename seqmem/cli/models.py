@@ -16,7 +16,7 @@ def command() -> None:
     for name in MODELS:
         cls = model_class(name)
         purpose = (cls.__doc__ or "").strip().partition("\n")[0]
-        for size in cls.SIZES:
-            table.add_row(name, size, f"{num_parameters(model_config(f'{name}/{size}')):,}", purpose)
-            name, purpose = "", ""
+        for row, size in enumerate(cls.SIZES):
+            count = f"{num_parameters(model_config(f'{name}/{size}')):,}"
+            table.add_row("" if row else name, size, count, "" if row else purpose)
     Console(markup=False, emoji=False).print(table)

@@ -123,7 +123,7 @@ def _print_size(recipe: Recipe, config: ModelConfig) -> None:
     click.echo(f"model       {recipe.model_name}, {num_parameters(config):,} parameters")
     click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.segment_len}")
     click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
-    click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB ({parts}), and the program itself")
+    click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")
 
 
 def _train(recipe: Recipe, run: Path, resume: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ TINY = """
 name = "tiny"
 description = "a run of a second"
 [tokenizer]
+kind = "bpe"
 vocab_size = 300
 [model]
 name = "lstm"
@@ -59,7 +61,7 @@ def train(seqmem, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
 def run(train: Callable, workplace: Path) -> Path:
     """A finished run, trained by the first test that wants it."""
     folder = workplace / "finished"
-    if not folder.exists():
+    if not (folder / "checkpoints").exists():
         finished = train("tiny.toml", "--run", folder)
         assert finished.code == 0, finished.err
     return folder
@@ -106,10 +108,9 @@ def test_resuming_what_is_no_run_is_a_users_error(train: Callable):
 
 def test_an_interrupted_run_saves_and_exits_with_0(workplace: Path):
     command = [sys.executable, "-m", "seqmem", "train", "tiny.toml", "--data", "books", "--run", "stopped"]
+    command += ["--train.steps", "1000000"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
-        [*command, "--train.steps", "1000000"], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True)
     run = workplace / "stopped"
     while not (run / "metrics.jsonl").exists() or not steps(run):
         assert process.poll() is None
