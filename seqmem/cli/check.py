@@ -11,7 +11,9 @@ from rich.table import Table
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--tokens", type=click.IntRange(min=2), help="Length of validation text to use.  [default: four segments]"
+    "--tokens",
+    type=click.IntRange(min=2),
+    help="Length of validation text to use.  [default: three times segment and memory]",
 )
 def command(run: Path, tokens: int | None) -> None:
     """Verify in float64 that RUN's model gives the same whole, in chunks, token by token and with its cache.
@@ -26,10 +28,13 @@ def command(run: Path, tokens: int | None) -> None:
 
     model = load(run).double()
     document = load_corpus(load_recipe_of(run).data).splits["validation"][0]
-    ids = load_tokenizer(run).encode(document.text)[: tokens or 4 * model.config.segment_len]
+    memorable = model.config.segment_len + getattr(model.config, "mem_len", 0)
+    ids = load_tokenizer(run).encode(document.text)[: tokens or 3 * memorable]
     results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
 
-    table = Table("whole against", "largest difference", "", title=f"{len(ids)} tokens of {document.name}, float64")
+    table = Table(
+        "whole against", "largest relative difference", "", title=f"{len(ids)} tokens of {document.name}, float64"
+    )
     for result in results:
         table.add_row(result.name, f"{result.difference:.1e}", "same" if result.passed else "DIFFERENT")
     Console(markup=False, emoji=False).print(table)

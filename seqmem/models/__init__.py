@@ -5,7 +5,7 @@ from typing import Any
 
 from seqmem.config import validated
 from seqmem.errors import SeqmemError, nearest
-from seqmem.models.base import CausalModel, ModelConfig, Output
+from seqmem.models.base import CausalModel, ModelConfig
 from seqmem.ops import Ops
 
 MODELS = {

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from seqmem.config import Recipe
+from seqmem.recipe import builtin_recipes
 
 TINY = """
 name = "tiny"
@@ -190,3 +190,10 @@ def test_dry_run_counts_without_a_run(seqmem, workplace: Path, tmp_path: Path, m
     assert "32 tokens: 2 streams x 16" in shown.out
     assert "4 steps, 128 tokens" in shown.out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recipe", builtin_recipes())
+def test_every_builtin_recipe_can_be_sized(seqmem, recipe: str):
+    shown = seqmem("train", recipe, "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "carried memory" in shown.out

@@ -10,7 +10,7 @@ import torch
 import seqmem
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
-from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer, find_checkpoint
+from seqmem.train.checkpoint import find_checkpoint, load, load_recipe_of, load_tokenizer
 from seqmem.train.session import Session
 from seqmem.train.trainer import train
 
