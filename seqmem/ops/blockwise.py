@@ -155,7 +155,7 @@ def attend_blocks_backward(
         dout_part = dout[part].to(dtype)
         dscores = block.probs_gradient(dout_part)
         if call.dropout:
-            kept = block.keep() / (1 - call.dropout)
+            kept = block.keep().to(dtype) / (1 - call.dropout)
             dscores *= kept
             dscores.sub_(shift[part][..., None]).mul_(probs)
             probs *= kept
