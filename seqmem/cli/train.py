@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.logging import RichHandler
 
 from seqmem.cli.settings import split_settings
 from seqmem.config import Recipe
@@ -70,7 +67,9 @@ def command(
     elif dry_run:
         _print_size(recipe, config)
     else:
-        _train(recipe, run or earlier or _unnamed_run(recipe, resume), resume != "never")
+        from seqmem.train.trainer import train
+
+        train(recipe, run or earlier or _unnamed_run(recipe, resume), resume != "never")
 
 
 def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
@@ -124,13 +123,3 @@ def _print_size(recipe: Recipe, config: ModelConfig) -> None:
     click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.segment_len}")
     click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
     click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")
-
-
-def _train(recipe: Recipe, run: Path, resume: bool) -> None:
-    from seqmem.train.trainer import train
-
-    console = Console()
-    log = logging.getLogger("seqmem")
-    log.setLevel(logging.INFO)
-    log.addHandler(RichHandler(console=console, show_time=False, show_level=False, show_path=False))
-    train(recipe, run, resume, console)
