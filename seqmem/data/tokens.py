@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from seqmem.data.atomic import atomic_folder
-from seqmem.data.corpus import Corpus
+from seqmem.data.corpus import SPLITS, Corpus
 from seqmem.data.tokenizer import Tokenizer
 
 
@@ -40,5 +40,5 @@ class TokenizedCorpus:
     def load(cls, folder: Path) -> Self:
         """Map what :meth:`save` wrote into memory."""
         about = json.loads((folder / "corpus.json").read_text())
-        splits = {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+        splits = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS}
         return cls(about["name"], about["note"], splits)

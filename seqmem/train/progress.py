@@ -20,7 +20,7 @@ class StatusLine:
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.description}"),
         )
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._progress.add_task("", total=steps, completed=step)
 
     def __enter__(self) -> Self:

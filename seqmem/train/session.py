@@ -74,13 +74,14 @@ class Session:
         self.optimizer.zero_grad()
         (loss + sum(out.losses.values())).backward()
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.grad_clip).item()
-        if not math.isfinite(loss.item() + grad_norm):
-            raise FloatingPointError(f"step {counters.step}: loss {loss.item()}, gradient norm {grad_norm}")
+        value = loss.item()
+        if not math.isfinite(value + grad_norm):
+            raise FloatingPointError(f"step {counters.step}: loss {value}, gradient norm {grad_norm}")
         self.optimizer.step()
         self._memory = out.state.detach()
 
         counters.cursor = self._stream.cursor
-        counters.recent_losses.append(loss.item())
+        counters.recent_losses.append(value)
         elapsed = time.perf_counter() - start
         counters.recent_seconds += elapsed
         counters.seconds += elapsed
@@ -128,16 +129,16 @@ class Session:
         return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
     def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
-        memory = {name.removeprefix("memory."): tensor for name, tensor in tensors.items() if name[:7] == "memory."}
-        self._memory = self._memory.restore(memory).to(self.device)
-        moments: dict[str, dict[str, Tensor]] = {}
+        parameters = dict(self.model.named_parameters())
+        memory = {}
         for key, tensor in tensors.items():
             section, _, rest = key.partition(".")
-            if section == "optimizer":
+            if section == "memory":
+                memory[rest] = tensor
+            elif section == "optimizer":
                 moment, _, name = rest.partition(".")
-                moments.setdefault(name, {})[moment] = tensor.to(self.device)
-        for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter] = moments[name]
+                self.optimizer.state[parameters[name]][moment] = tensor.to(self.device)
+        self._memory = self._memory.restore(memory).to(self.device)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
