@@ -30,13 +30,15 @@ def command(run: Path, tokens: int | None) -> None:
     document = load_corpus(load_recipe_of(run).data).splits["validation"][0]
     memorable = model.config.segment_len + getattr(model.config, "mem_len", 0)
     ids = load_tokenizer(run).encode(document.text)[: tokens or 3 * memorable]
-    results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
+    console = Console(markup=False, emoji=False)
+    with console.status("running the model in every kind of piece"):
+        results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
 
     table = Table(
         "whole against", "largest relative difference", "", title=f"{len(ids)} tokens of {document.name}, float64"
     )
     for result in results:
         table.add_row(result.name, f"{result.difference:.1e}", "same" if result.passed else "DIFFERENT")
-    Console(markup=False, emoji=False).print(table)
+    console.print(table)
     if not all(result.passed for result in results):
         sys.exit(1)
