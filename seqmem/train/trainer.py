@@ -47,15 +47,17 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run_dir: Path, resume: bool, console: Console):
         checkpoint = starting_point(recipe, run_dir, resume)
+        self._console = console
         self._ops = bind(recipe.backend)
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+        if not checkpoint:
+            self._say("Preparing text and tokenizer ...")
         self._tokenizer, self._corpus = prepare_data(recipe, run_dir, checkpoint)
         self._session = start_session(recipe, self._tokenizer, self._corpus, self._ops, checkpoint)
         self._tokens_per_byte = _tokens_per_byte(self._tokenizer, self._corpus.splits["train"])
         self._recipe = recipe
         self._run_dir = run_dir
-        self._console = console
 
     def introduce(self) -> None:
         """Say what is trained on what, and by whom."""

@@ -109,3 +109,10 @@ def test_loading_from_nowhere_or_from_noise_is_an_error(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"noise")
     with pytest.raises(SeqmemError, match="not a SentencePiece model"):
         Tokenizer.load(tmp_path)
+
+
+def test_large_texts_are_thinned_evenly(sample_text, monkeypatch):
+    config = TokenizerConfig(vocab_size=300)
+    every_third = Tokenizer.train(sample_text.splitlines()[::3], config)
+    monkeypatch.setattr("seqmem.data.tokenizer.MAX_CHARACTERS", len(sample_text) // 2 - 2000)
+    assert Tokenizer.train([sample_text], config).hash == every_third.hash
