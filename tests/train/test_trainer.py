@@ -1,11 +1,14 @@
 """A run from beginning to end: what it prints, what it leaves, how it stops."""
 
+import io
 import json
 import os
+import re
 import signal
 
 import pytest
 import torch
+from rich.console import Console
 
 import seqmem
 from seqmem.config import Recipe
@@ -93,6 +96,16 @@ def test_run_leaves_its_files_and_says_what_it_did(whole, recipe, console):
     assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-00000008", "step-00000012"]
     assert Recipe.model_validate_json((whole / "config.json").read_text()) == recipe == load_recipe_of(whole)
     assert (whole / "sample.txt").read_text().startswith("the")
+
+
+def test_terminal_shows_a_bar_and_the_status_beside_it(recipe, tmp_path):
+    file = io.StringIO()
+    console = Console(file=file, width=200, force_terminal=True, color_system=None)
+    train(recipe, tmp_path / "run", console=console)
+    printed = file.getvalue()
+    assert re.search(r"━ 12/12 loss \d\.\d{3}  \d\.\d{3} bits/byte  grad norm", printed)
+    assert "step 12/12" not in printed
+    assert "step 6  validation" in printed
 
 
 def test_metrics_have_a_record_a_logged_step_and_evaluation(whole):
