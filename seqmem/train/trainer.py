@@ -63,7 +63,8 @@ class Trainer:
         """Say what is trained on what, and by whom."""
         session, tokenizer = self._session, self._tokenizer
         num_parameters = sum(parameter.numel() for parameter in session.model.parameters())
-        threads = f", {session.counters.num_threads} threads" if session.device.type == "cpu" else ""
+        num_threads = session.counters.num_threads
+        threads = f", {num_threads} thread{'s' * (num_threads > 1)}" if session.device.type == "cpu" else ""
         lengths = ", ".join(f"{len(tokens):,} {split}" for split, tokens in self._corpus.splits.items())
         rows = {
             "corpus": self._corpus.note,

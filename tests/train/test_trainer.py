@@ -88,7 +88,7 @@ def test_run_leaves_its_files_and_says_what_it_did(whole, recipe, console):
     assert "3 train, 3 validation, 3 test documents" in printed
     assert load_tokenizer(whole).hash in printed
     assert f"{sum(p.numel() for p in load(whole).parameters()):,} parameters" in printed
-    assert "1 threads" in printed
+    assert "cpu, 1 thread\n" in printed
     assert "step 12/12  loss" in printed
     assert (whole / "sample.txt").read_text() in printed
     assert f"seqmem generate {whole}" in printed
