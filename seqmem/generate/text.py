@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import torch
 
 from seqmem.data.tokenizer import Tokenizer
-from seqmem.models.base import CausalModel, Sampler
+from seqmem.layers.head import Sampler
+from seqmem.models.base import CausalModel
 
 
 @torch.no_grad()

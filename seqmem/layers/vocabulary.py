@@ -1,7 +1,7 @@
 """Tokens to vectors and vectors to distributions over tokens, sharing weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from seqmem.layers.head import Head
 
-class TiedSoftmax(nn.Module):
+
+class TiedSoftmax(Head):
     """One matrix for the embedding and the softmax; the embedding is scaled by ``sqrt(d)``."""
 
     def __init__(self, vocab_size: int, d_model: int):
@@ -34,12 +36,8 @@ class TiedSoftmax(nn.Module):
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
 
-    def sample(self, hidden: Float[Tensor, "B d"], sampler: Callable[[Tensor], Tensor]) -> Int[Tensor, "B"]:
-        """Draw one token a row; ``sampler`` chooses an index from logits ``[B, N]``."""
-        return sampler(self.logits(hidden))
 
-
-class AdaptiveSoftmax(nn.Module):
+class AdaptiveSoftmax(Head):
     """PyTorch's adaptive softmax, its class vectors shared with an adaptive embedding (Baevski and Auli 2019).
 
     Frequent tokens must have the smallest ids. Cluster i has vectors of width ``d / div_value^i``. The embedding has
@@ -84,7 +82,3 @@ class AdaptiveSoftmax(nn.Module):
     def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Negative log-likelihood in nats, without building a row over the whole vocabulary."""
         return -self.softmax(hidden.flatten(0, -2), targets.flatten()).output.view(targets.shape)
-
-    def sample(self, hidden: Float[Tensor, "B d"], sampler: Callable[[Tensor], Tensor]) -> Int[Tensor, "B"]:
-        """Draw one token a row; ``sampler`` chooses an index from logits ``[B, N]``."""
-        return sampler(self.logits(hidden))

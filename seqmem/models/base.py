@@ -1,11 +1,14 @@
 """What every causal model offers a training loop, an evaluation and a generator."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from seqmem.config import validated
+from seqmem.layers.head import Head
 from seqmem.ops import Ops
 from seqmem.state import State
 
@@ -26,26 +29,6 @@ class Output:
     hidden: Tensor
     state: State
     losses: dict[str, Tensor] = field(default_factory=dict)
-
-
-class Sampler(Protocol):
-    """Chooses one class a row: ``logits [B, N] -> index [B]``."""
-
-    def __call__(self, logits: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class Head(Protocol):
-    """Turns hidden states into a distribution over the next token."""
-
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihood in nats, ``hidden [..., d], targets [...] -> [...]`` float32 (or float64)."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Unnormalised log-probabilities ``[..., d] -> [..., vocab_size]``."""
-
-    def sample(self, hidden: Tensor, sampler: Sampler) -> Tensor:
-        """Draw the next token ``[B, d] -> [B]``."""
 
 
 class CausalModel(nn.Module):
@@ -75,7 +58,8 @@ class CausalModel(nn.Module):
 
     def with_lengths(self, **lengths: int | bool) -> Self:
         """The same weights under other lengths (``mem_len``, ``segment_len``, ...), as evaluation may want them."""
-        config = type(self.config).model_validate(self.config.model_dump() | lengths)
-        twin = type(self)(config, self.ops)
+        config = validated(type(self.config), self.config.model_dump() | lengths, "lengths")
+        with torch.device("meta"):
+            twin = type(self)(config, self.ops)
         twin.load_state_dict(self.state_dict(), assign=True)
         return twin.train(self.training)

@@ -144,13 +144,12 @@ class SegmentedTransformer(CausalModel):
         """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call."""
         state = self.init_state(inputs.shape[0]) if state is None else state
         assert isinstance(state, SegmentedState)
-        first = self.config.segment_len - state.position % self.config.segment_len
-        pieces = [inputs[:, :first], *inputs[:, first:].split(self.config.segment_len, 1)]
-        hidden = []
-        for piece in pieces:
-            if piece.shape[1]:
-                part, state = self._within_segment(piece, state)
-                hidden.append(part)
+        hidden, start = [], 0
+        while start < inputs.shape[1]:
+            room = self.config.segment_len - state.position % self.config.segment_len
+            part, state = self._within_segment(inputs[:, start : start + room], state)
+            hidden.append(part)
+            start += room
         return Output(torch.cat(hidden, 1), state)
 
     def _within_segment(self, inputs: Tensor, state: SegmentedState) -> tuple[Tensor, SegmentedState]:

@@ -37,14 +37,14 @@ def check_attend(
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.dim() != 4:
             raise SeqmemError(f"{name} is {list(tensor.shape)}; give [batch, time, heads, width]")
-    if k.shape[:3] != v.shape[:3] or not q.dtype == k.dtype == v.dtype:
-        got = ", ".join(f"{name} {list(t.shape)} {t.dtype}" for name, t in (("q", q), ("k", k), ("v", v)))
-        raise SeqmemError(f"{got}; give k and v the same batch, keys and heads, and all three one dtype")
     if isinstance(pattern, Band):
         check_qk(q, k, pattern)
         columns = pattern.num_columns
     else:
         columns = pattern.index.shape[-1] if isinstance(pattern, Gather) else k.shape[1]
+    if k.shape[:3] != v.shape[:3] or not q.dtype == k.dtype == v.dtype:
+        got = ", ".join(f"{name} {list(t.shape)} {t.dtype}" for name, t in (("q", q), ("k", k), ("v", v)))
+        raise SeqmemError(f"{got}; give k and v the same batch, keys and heads, and all three one dtype")
     if bias is not None:
         wanted = (q.shape[0], q.shape[1], q.shape[2], columns)
         if (

@@ -63,8 +63,8 @@ BANDS = (
     Layout("self only", 1, 6, 8, 1, 3, 2, _band(0)),
     Layout("per head", 2, 21, 26, 4, 4, 4, _band((2, 5, 2, 5), (0, 1, 0, 0), (1, 2, 1, 2))),
     Layout("all tuples, odd order", 1, 17, 17, 3, 4, 4, _band((1, 4, 1), 1, (2, 1, 2))),
-    Layout("across tiles", 1, 301, 333, 2, 8, 8, _band(70, 5), large=True),
-    Layout("across tiles, dilated", 1, 401, 409, 2, 8, 8, _band(40, 0, 3), large=True),
+    Layout("across tiles", 1, 161, 173, 2, 8, 8, _band(30, 5), large=True),
+    Layout("across tiles, dilated", 1, 401, 409, 2, 8, 8, _band(10, 0, 3), large=True),
 )
 NAMED = (
     Layout("dense", 2, 9, 13, 2, 4, 5, lambda generator: Dense()),
@@ -201,9 +201,9 @@ def _check_gradients(problem: Problem, ops: Ops) -> None:
         return tuple(output.where(output.isfinite(), 0) for output in outputs)
 
     inputs = [leaves[name] for name in names]
-    assert gradcheck(function, inputs, fast_mode=True, nondet_tol=0.0)
+    assert gradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
     if problem.case.op != "attend":
-        assert gradgradcheck(function, inputs, fast_mode=True, nondet_tol=0.0)
+        assert gradgradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
 
 
 def _check_poison(problem: Problem, ops: Ops) -> None:
@@ -254,11 +254,11 @@ def _check_union(problem: Problem, ops: Ops) -> None:
     valid = problem.fixed.get("valid")
     valid = torch.ones_like(k[..., 0, 0], dtype=torch.bool) if valid is None else valid
     assert isinstance(valid, Tensor)
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in (q, k, v)]
-    parts = [ops.attend(*leaves, problem.pattern, valid=valid & side) for side in (half, ~half)]
-    out, lse = merge(parts)
-    truth = [tensor.detach().clone().requires_grad_() for tensor in (q, k, v)]
-    want, want_lse = reference.attend(*truth, problem.pattern, valid=valid)
+    leaves, truth = ([tensor.detach().clone().requires_grad_() for tensor in (q, k, v)] for _ in range(2))
+    q, k, v = leaves
+    out, lse = merge([ops.attend(q, k, v, problem.pattern, valid=valid & side) for side in (half, ~half)])
+    q, k, v = truth
+    want, want_lse = reference.attend(q, k, v, problem.pattern, valid=valid)
     torch.testing.assert_close((out, lse), (want, want_lse))
     finite = want_lse.isfinite()
     got = torch.autograd.grad(out.square().sum() + lse[finite].sum(), leaves)
@@ -306,9 +306,10 @@ def _cases(backend: str, device: str, dtypes: tuple[torch.dtype, ...]) -> Iterat
 
 @dataclass
 class Report:
-    """Outcome of :func:`run`; skipped cases by reason."""
+    """Outcome of :func:`run`; skipped cases by reason. Only on a Band is a pass the backend's own work for certain."""
 
     passed: int = 0
+    passed_on_bands: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -317,18 +318,19 @@ def run(backend: str, device: str = "cpu", dtypes: tuple[torch.dtype, ...] = DTY
     """Run every case.
 
     Raises:
-        AssertionError: a case failed, or none ran.
+        AssertionError: a case failed, or none on a Band ran.
     """
     report = Report()
     for case in cases(backend, device, dtypes):
         try:
             case.run()
             report.passed += 1
+            report.passed_on_bands += case.layout in BANDS
         except SkipTest as reason:
             report.skipped[str(reason)] = report.skipped.get(str(reason), 0) + 1
         except Exception as error:
             report.failed[str(case)] = f"{type(error).__name__}: {error}"
     listed = "\n".join(f"{name}: {why}" for name, why in report.failed.items())
     assert not report.failed, f"{len(report.failed)} of {report.passed + len(report.failed)} failed:\n{listed}"
-    assert report.passed, f"every case was skipped: {'; '.join(report.skipped)}"
+    assert report.passed_on_bands, f"every case on a Band was skipped: {'; '.join(report.skipped)}"
     return report

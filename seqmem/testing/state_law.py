@@ -56,7 +56,8 @@ def splits(total: int, segment_len: int) -> Iterator[tuple[str, list[int]]]:
     for name, size in named.items():
         if size:
             yield name, [min(size, total - start) for start in range(0, total, size)]
-    rng, lengths = random.Random(total), []
+    rng = random.Random(total)
+    lengths: list[int] = []
     while sum(lengths) < total:
         lengths.append(min(rng.randint(1, 2 * segment_len), total - sum(lengths)))
     yield "random", lengths

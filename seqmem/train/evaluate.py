@@ -153,9 +153,7 @@ def at_eval_lengths(model: CausalModel, config: EvalConfig) -> CausalModel:
         return model
     if foreign := lengths.keys() - type(model.config).model_fields.keys():
         raise SeqmemError(f"eval.{min(foreign)}: this model has no {min(foreign)}; leave it out")
-    # A twin draws initial weights; evaluation must not move the random numbers of training.
-    with torch.random.fork_rng(devices=[]):
-        return model.with_lengths(**lengths).to(next(model.parameters()).device)
+    return model.with_lengths(**lengths)
 
 
 def evaluate_run(

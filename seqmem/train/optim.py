@@ -23,7 +23,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def build_optimizer(model: CausalModel, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW that decays the matrices of linear and recurrent layers; not biases, norms, the embedding or the head."""
-    vocabulary = set(model.head.parameters()) if isinstance(model.head, nn.Module) else set()
+    vocabulary = set(model.head.parameters())
     matrices = {
         parameter
         for layer in model.modules()
