@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from seqmem.layers.head import Head
 
+PROJECTION_STD = 0.01
+
 
 class TiedSoftmax(Head):
     """One matrix for the embedding and the softmax; the embedding is scaled by ``sqrt(d)``."""
@@ -57,11 +59,13 @@ class AdaptiveSoftmax(Head):
         self.d_model = d_model
 
     def reset_parameters(self, std: float) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.normal_(parameter, 0, 0.01 if "projections" in name or ".0." in name else std)
+        nn.init.normal_(self.softmax.head.weight, 0, std)
+        nn.init.zeros_(self.softmax.head.bias)
+        for down, classes in self.softmax.tail:  # type: ignore[misc]
+            nn.init.normal_(down.weight, 0, PROJECTION_STD)
+            nn.init.normal_(classes.weight, 0, std)
+        for up in self.projections:
+            nn.init.normal_(up.weight, 0, PROJECTION_STD)  # type: ignore[arg-type]
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         vectors = self.softmax.head.weight.new_zeros(*tokens.shape, self.d_model)

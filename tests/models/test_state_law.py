@@ -1,0 +1,87 @@
+"""Whole = chunked = token by token = cached generation, for every model, and the check can fail."""
+
+import pytest
+import torch
+
+from seqmem.models import build_model
+from seqmem.ops import bind
+from seqmem.testing import check_state_law
+
+MODELS = {
+    "transformer-xl": {"segment_len": 6, "mem_len": 9},
+    "transformer-xl, zeros, same length, clamped": {
+        "segment_len": 6,
+        "mem_len": 9,
+        "memory_init": "zeros",
+        "same_length": True,
+        "clamp_len": 5,
+    },
+    "transformer-xl, pre-LN, own u and v": {"segment_len": 7, "mem_len": 3, "pre_norm": True, "untie_uv": True},
+    "transformer-xl, adaptive": {"segment_len": 5, "mem_len": 5, "cutoffs": (20, 100), "div_value": 2.0},
+    "transformer-xl, no memory": {"segment_len": 8, "mem_len": 0},
+    "transformer-xl, segment of one": {"segment_len": 1, "mem_len": 6},
+    "transformer": {"segment_len": 11},
+    "transformer, pre-LN": {"segment_len": 11, "pre_norm": True},
+    "lstm": {"segment_len": 11, "num_layers": 2},
+}
+
+
+def make(label: str, **more):
+    """A tiny model in float64 whose weights are large and biases non-zero, so that every term shows."""
+    torch.manual_seed(0)
+    model = build_model(f"{label.partition(',')[0]}/tiny", bind("pytorch"), **MODELS[label], **more).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.2)
+    return model
+
+
+def tokens(length=60, batch=2):
+    return torch.randint(0, 256, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("label", MODELS)
+def test_state_law(label):
+    results = check_state_law(make(label), tokens())
+    assert len(results) >= 8
+    assert all(result.passed for result in results), results
+
+
+@pytest.mark.parametrize("label", MODELS)
+def test_causality(label):
+    """A changed token changes nothing before it, to the bit."""
+    model, first = make(label), tokens(40, 1)
+    with torch.no_grad():
+        before = model(first).hidden
+        for position in (0, 1, 13, 38, 39):
+            other = first.clone()
+            other[0, position] = (other[0, position] + 1) % 256
+            after = model(other).hidden
+            assert torch.equal(after[:, :position], before[:, :position])
+            assert not torch.equal(after[:, position], before[:, position])
+
+
+def test_the_check_finds_a_model_that_breaks_the_law(monkeypatch):
+    model = make("transformer-xl")
+    monkeypatch.setattr(
+        type(model), "memory_valid", lambda self, state: None if state.position % 2 else torch.zeros(2, 9) > 0
+    )
+    assert not all(result.passed for result in check_state_law(model, tokens()))
+
+
+def test_rows_of_a_state_go_their_own_way():
+    model, ids = make("transformer-xl"), tokens(26, 3)
+    with torch.no_grad():
+        state = model(ids[:, :20]).state
+        rows = torch.tensor([2, 0])
+        picked = model(ids[rows, 20:], state.select(rows)).hidden
+        cached = model.generation_state(state).select(rows)
+        torch.testing.assert_close(picked, model(ids[:, 20:], state).hidden[rows])
+        torch.testing.assert_close(model(ids[rows, 20:], cached).hidden, picked)
+
+
+def test_state_survives_saving():
+    model, ids = make("transformer-xl"), tokens(26)
+    state = model(ids[:, :20]).state
+    again = model.init_state(2).restore(state.tensors())
+    assert again.position == 20
+    assert torch.equal(model(ids[:, 20:], again).hidden, model(ids[:, 20:], state).hidden)
