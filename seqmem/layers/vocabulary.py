@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -54,18 +55,22 @@ class AdaptiveSoftmax(Head):
         super().__init__()
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(d_model, vocab_size, list(cutoffs), div_value, head_bias=True)
         self.borders = [0, *cutoffs, vocab_size]
-        widths = [tail[1].weight.shape[1] for tail in self.softmax.tail]  # type: ignore[index]
+        widths = [classes.weight.shape[1] for _, classes in self._tails()]
         self.projections = nn.ModuleList(nn.Linear(width, d_model, bias=False) for width in widths)
         self.d_model = d_model
 
     def reset_parameters(self, std: float) -> None:
         nn.init.normal_(self.softmax.head.weight, 0, std)
         nn.init.zeros_(self.softmax.head.bias)
-        for down, classes in self.softmax.tail:  # type: ignore[misc]
-            nn.init.normal_(down.weight, 0, PROJECTION_STD)
+        for projection, classes in self._tails():
+            nn.init.normal_(projection.weight, 0, PROJECTION_STD)
             nn.init.normal_(classes.weight, 0, std)
-        for up in self.projections:
-            nn.init.normal_(up.weight, 0, PROJECTION_STD)  # type: ignore[arg-type]
+        for layer in self.projections:
+            nn.init.normal_(cast(nn.Linear, layer).weight, 0, PROJECTION_STD)
+
+    def _tails(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """Projection and class vectors of every cluster but the first."""
+        return [cast(tuple[nn.Linear, nn.Linear], tuple(cast(nn.Sequential, tail))) for tail in self.softmax.tail]
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         vectors = self.softmax.head.weight.new_zeros(*tokens.shape, self.d_model)
@@ -75,8 +80,8 @@ class AdaptiveSoftmax(Head):
             if cluster == 0:
                 vectors[mine] = F.embedding(ids, self.softmax.head.weight[:high])
             else:
-                table = self.softmax.tail[cluster - 1][1].weight  # type: ignore[index]
-                vectors[mine] = self.projections[cluster - 1](F.embedding(ids, table))
+                _, classes = self._tails()[cluster - 1]
+                vectors[mine] = self.projections[cluster - 1](F.embedding(ids, classes.weight))
         return vectors * math.sqrt(self.d_model)
 
     def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:

@@ -1,0 +1,13 @@
+"""Benchmarks, ratios side by side in one run: ``python tools/bench attention --json``."""
+
+import click
+from attention import attention
+
+
+@click.group()
+def main() -> None:
+    """Benchmarks; each prints a table, or JSON with --json."""
+
+
+main.add_command(attention)
+main()
