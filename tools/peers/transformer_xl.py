@@ -70,7 +70,7 @@ def compare(settings: dict) -> float:
     ours = build_model("transformer-xl/tiny", bind("pytorch"), **(SHAPES | settings), memory_init="zeros").eval()
     for parameter in ours.parameters():
         torch.nn.init.normal_(parameter, 0, 0.2)
-    if ours.config.pre_norm:
+    if settings.get("pre_norm"):
         # The peer has no norm after the last block.
         ours.final_norm = torch.nn.Identity()
     theirs = peer(ours)
