@@ -7,12 +7,15 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 
+import torch
+
 from seqmem.errors import SeqmemError, nearest
 from seqmem.ops.backend import TIERS, AttentionBackend
 
 log = logging.getLogger("seqmem")
 
 GROUP = "seqmem.backends"
+DEFAULT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,17 @@ def _load(point: EntryPoint) -> AttentionBackend:
 
 
 def survey() -> list[BackendInfo]:
-    """What every backend offers on this machine, or why it does not; a broken plug-in breaks only its own row."""
+    """What every backend offers on this machine, or why it does not; a broken plug-in breaks only its own row.
+
+    The last row is no backend: the plain PyTorch that computes, under every preference, what its backends do not offer.
+    """
     rows = [_info(name, "built in" if name in BUILT_IN else _origins(plug_ins()[name])) for name in names()]
     for name in set(BUILT_IN) & set(plug_ins()):
         reason = f"refused: the name is taken by the built-in backend '{name}'"
         rows.append(BackendInfo(name, _origins(plug_ins()[name]), False, reason, {}, [], []))
+    fills_in = {1: ["attend(Dense, Gather)"], 2: list(TIERS[2])}
+    everywhere = [str(dtype).removeprefix("torch.") for dtype in DEFAULT_DTYPES]
+    rows.append(BackendInfo("(defaults)", "fills in for all", True, None, fills_in, everywhere, ["cpu", "cuda"]))
     return rows
 
 
