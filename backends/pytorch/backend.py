@@ -9,7 +9,7 @@ from seqmem.ops.backend import Attention, AttentionBackend, Gradients
 from seqmem.ops.blockwise import attend_blocks, attend_blocks_backward
 from seqmem.ops.pattern import Band
 
-from . import band
+from . import band, flash
 from .tiles import tiles
 
 
@@ -32,7 +32,7 @@ class PyTorchBackend(AttentionBackend):
         return band.band_pv_t(p, g, band_, num_keys)
 
     def attend(self, call: Attention) -> tuple[Tensor, Tensor]:
-        return attend_blocks(call, tiles(call))
+        return flash.attend(call) if flash.takes(call) else attend_blocks(call, tiles(call))
 
     def attend_backward(self, call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor) -> Gradients:
         return attend_blocks_backward(call, tiles(call), out, lse, dout, dlse)

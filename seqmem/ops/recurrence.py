@@ -52,7 +52,8 @@ def linear_attention(
     dtype = accumulation_dtype(q.dtype)
     batch_size, _, num_heads, width = q.shape
     state = q.new_zeros(batch_size, num_heads, width, v.shape[3], dtype=dtype) if initial is None else initial.to(dtype)
-    decay = q.new_zeros(q.shape[:3], dtype=dtype) if log_decay is None else log_decay.to(dtype)
+    # Differences of long sums: float64 keeps what float32 would round away.
+    decay = q.new_zeros(q.shape[:3], dtype=torch.float64) if log_decay is None else log_decay.double()
     outs = []
     for qc, kc, vc, dc in zip(
         *(t.to(dtype).transpose(1, 2).split(CHUNK, 2) for t in (q, k, v)),
@@ -60,10 +61,11 @@ def linear_attention(
         strict=True,
     ):
         total = dc.cumsum(2)
-        since = (total[..., :, None] - total[..., None, :]).tril()
+        since = (total[..., :, None] - total[..., None, :]).tril().to(dtype)
         scores = (qc @ kc.mT) * since.exp().tril()
+        left = (total[..., -1:] - total).to(dtype).exp()
+        total = total.to(dtype)
         outs.append(scores @ vc + (qc * total.exp()[..., None]) @ state)
-        left = (total[..., -1:] - total).exp()
         state = total[..., -1].exp()[..., None, None] * state + (kc * left[..., None]).mT @ vc
     return torch.cat(outs, 2).transpose(1, 2).to(v.dtype), state
 

@@ -114,6 +114,25 @@ def linear_attention(
     return torch.stack(outs, 1), state
 
 
+def causal_conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    dilation: int = 1,
+    groups: int = 1,
+    state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Tap by tap."""
+    past = (weight.shape[2] - 1) * dilation
+    before = x.new_zeros(x.shape[0], past, x.shape[2]) if state is None else state
+    longer = torch.cat([before, x], 1)
+    total = x.new_zeros(x.shape[0], x.shape[1], weight.shape[0])
+    for tap in range(weight.shape[2]):
+        seen = longer[:, tap * dilation : tap * dilation + x.shape[1]].unflatten(2, (groups, -1))
+        total = total + torch.einsum("btgi,goi->btgo", seen, weight[..., tap].unflatten(0, (groups, -1))).flatten(2)
+    return total if bias is None else total + bias, longer[:, longer.shape[1] - past :]
+
+
 def _key_of_column(
     band: Band, column: int, num_queries: int, num_keys: int, num_heads: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ With pytest::
 or ``seqmem.testing.run("mybackend")``, which fails if a case fails or if every case was skipped.
 """
 
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -19,61 +18,13 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from seqmem.ops import BackendUnsupported, Band, Dense, Gather, Ops, bind, merge, reference
-from seqmem.ops.pattern import Pattern
+from seqmem.ops import BackendUnsupported, Band, Ops, bind, merge, reference
+from seqmem.ops.backend import BAND_KERNELS, TIERS
+from seqmem.testing.layouts import BANDS, NAMED, SEQUENCES, Layout
 from seqmem.testing.poison import poisoned_memory
+from seqmem.testing.problem import Problem
 from seqmem.testing.tolerances import assert_within_budget
 
-
-@dataclass(frozen=True)
-class Layout:
-    """Sizes and the pattern over them."""
-
-    name: str
-    B: int
-    T: int
-    S: int
-    H: int
-    D: int
-    E: int
-    pattern: Callable[[torch.Generator], Pattern]
-    large: bool = False
-
-
-def _band(*args) -> Callable[[torch.Generator], Pattern]:
-    return lambda generator: Band(*args)
-
-
-def _gather(B: int, S: int, G: int, H: int | None = None, causal: bool = False) -> Callable[[torch.Generator], Pattern]:
-    def make(generator: torch.Generator) -> Pattern:
-        shape = (B, S) if H is None else (B, H, S)
-        index = torch.rand(shape, generator=generator).argsort(-1)[..., :G]
-        return Gather(index, torch.rand(index.shape, generator=generator) < 0.7, causal)
-
-    return make
-
-
-BANDS = (
-    Layout("window wider than T", 2, 7, 7, 2, 4, 4, _band(9)),
-    Layout("memory, E != D", 1, 33, 50, 3, 8, 5, _band(6)),
-    Layout("columns == D", 2, 19, 19, 2, 5, 5, _band(4)),
-    Layout("two-sided", 1, 40, 43, 2, 4, 6, _band(3, 2)),
-    Layout("dilated two-sided", 1, 37, 45, 2, 4, 4, _band(3, 1, 3)),
-    Layout("one query", 2, 1, 9, 2, 4, 4, _band(8)),
-    Layout("self only", 1, 6, 8, 1, 3, 2, _band(0)),
-    Layout("per head", 2, 21, 26, 4, 4, 4, _band((2, 5, 2, 5), (0, 1, 0, 0), (1, 2, 1, 2))),
-    Layout("all tuples, odd order", 1, 17, 17, 3, 4, 4, _band((1, 4, 1), 1, (2, 1, 2))),
-    Layout("across tiles", 1, 161, 173, 2, 8, 8, _band(30, 5), large=True),
-    Layout("across tiles, dilated", 1, 401, 409, 2, 8, 8, _band(10, 0, 3), large=True),
-)
-NAMED = (
-    Layout("dense", 2, 9, 13, 2, 4, 5, lambda generator: Dense()),
-    Layout("dense, T > S", 1, 11, 3, 2, 4, 4, lambda generator: Dense()),
-    Layout("gather", 2, 9, 13, 2, 4, 5, _gather(2, 13, 5)),
-    Layout("gather causal", 2, 12, 12, 2, 4, 4, _gather(2, 12, 6, causal=True)),
-    Layout("gather per head", 2, 8, 15, 3, 4, 4, _gather(2, 15, 4, H=3)),
-    Layout("dense across blocks", 1, 300, 70, 2, 8, 8, lambda generator: Dense(), large=True),
-)
 OPTIONS = ("plain", "bias", "bias per head", "rel", "valid", "dropout", "all")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 CHECKS = ("values", "gradcheck", "poison", "strides", "repeat")
@@ -97,99 +48,18 @@ class Case:
 
     def run(self) -> None:
         try:
-            _CHECKS[self.check](Problem.make(self), bind(self.backend))
+            problem = Problem.make(self.op, self.layout, self.dtype, self.option, self.device)
+            _CHECKS[self.check](problem, bind(self.backend))
         except BackendUnsupported as error:
             raise SkipTest(str(error)) from None
 
 
-@dataclass
-class Problem:
-    """Operands of a case, drawn from a seed that is a function of the case's name."""
-
-    case: Case
-    operands: dict[str, Tensor]
-    fixed: dict[str, object]
-    pattern: Pattern
-
-    @classmethod
-    def make(cls, case: Case) -> "Problem":
-        generator = torch.Generator().manual_seed(zlib.crc32(f"{case.op}{case.layout.name}{case.option}".encode()))
-
-        def draw(*shape: int) -> Tensor:
-            drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-            return drawn.to(case.dtype).to(case.device)
-
-        n = case.layout
-        pattern = n.pattern(generator)
-        if isinstance(pattern, Gather):
-            index_valid = None if pattern.valid is None else pattern.valid.to(case.device)
-            pattern = Gather(pattern.index.to(case.device), index_valid, pattern.causal)
-        columns = pattern.num_columns if isinstance(pattern, Band) else n.S
-        columns = pattern.index.shape[-1] if isinstance(pattern, Gather) else columns
-        shapes = {"q": (n.B, n.T, n.H, n.D), "k": (n.B, n.S, n.H, n.D), "v": (n.B, n.S, n.H, n.E)}
-        shapes |= {"p": (n.B, n.T, n.H, columns), "g": (n.B, n.T, n.H, n.E)}
-        wanted = {"band_qk": "qk", "band_pv": "pv", "band_pv_t": "pg"}.get(case.op, "qkv")
-        operands = {name: draw(*shapes[name]) for name in wanted}
-        fixed: dict[str, object] = {}
-        if case.option in ("bias", "all"):
-            operands["bias"] = draw(n.B, n.T, n.H, columns)
-        if case.option == "bias per head":
-            operands["bias"] = draw(1, 1, n.H, columns)
-            operands["bias"][..., -1] = -torch.inf
-        if case.option in ("rel", "all") and isinstance(pattern, Band):
-            operands["qr"], operands["r"] = draw(n.B, n.T, n.H, n.D), draw(columns, n.H, n.D)
-        if case.option in ("valid", "all"):
-            valid = torch.rand(n.B, n.S, generator=generator) < 0.6
-            valid[0] = False
-            fixed["valid"] = valid.to(case.device)
-        if case.option in ("dropout", "all"):
-            fixed |= {"dropout": 0.3, "seed": 2**40 + 7}
-        return cls(case, operands, fixed, pattern)
-
-    def call(self, module, operands: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Run the operation as :class:`Ops` or the reference has it."""
-        op, pattern = self.case.op, self.pattern
-        if op == "attend":
-            rest = dict(operands)
-            q, k, v = rest.pop("q"), rest.pop("k"), rest.pop("v")
-            rel = (rest.pop("qr"), rest.pop("r")) if "qr" in rest else None
-            return module.attend(q, k, v, pattern, rel=rel, **rest, **self.fixed)
-        extra = (self.case.layout.S,) if op == "band_pv_t" else ()
-        return (getattr(module, op)(*operands.values(), pattern, *extra),)
-
-    def differentiable(self) -> dict[str, Tensor]:
-        """The operands as leaves; a bias with -inf in it is a constant mask."""
-        return {
-            name: tensor.detach().clone().requires_grad_(bool(tensor.isfinite().all()))
-            for name, tensor in self.operands.items()
-        }
-
-    def outcome(self, module, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Outputs, and gradients of fixed random weightings of them, computed in ``dtype``."""
-        leaves = {name: tensor.to(dtype) for name, tensor in self.differentiable().items()}
-        leaves = {name: leaf.detach().requires_grad_(self.wants(name)) for name, leaf in leaves.items()}
-        outputs = self.call(module, leaves)
-        generator = torch.Generator().manual_seed(1)
-        total = torch.zeros((), dtype=torch.float64, device=self.case.device)
-        for output in outputs:
-            weight = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(self.case.dtype)
-            finite = output.isfinite()
-            total = total + (output.where(finite, 0).double() * weight.to(self.case.device)).sum()
-        wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
-        gradients = torch.autograd.grad(total, list(wanted.values()))
-        result = {f"output {i}": output.detach() for i, output in enumerate(outputs)}
-        return result | {f"d{name}": gradient for name, gradient in zip(wanted, gradients, strict=True)}
-
-    def wants(self, name: str) -> bool:
-        return bool(self.operands[name].isfinite().all())
-
-
 def _check_values(problem: Problem, ops: Ops) -> None:
-    got = problem.outcome(ops, problem.case.dtype)
+    got = problem.outcome(ops, problem.dtype)
     truth = problem.outcome(reference, torch.float64)
-    low = problem.outcome(reference, problem.case.dtype)
+    low = problem.outcome(reference, problem.dtype)
     for name in truth:
-        assert_within_budget(got[name], truth[name], low[name].to(problem.case.dtype), name)
+        assert_within_budget(got[name], truth[name], low[name].to(problem.dtype), name)
 
 
 def _check_gradients(problem: Problem, ops: Ops) -> None:
@@ -202,18 +72,18 @@ def _check_gradients(problem: Problem, ops: Ops) -> None:
 
     inputs = [leaves[name] for name in names]
     assert gradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
-    if problem.case.op != "attend":
+    if problem.op in BAND_KERNELS:
         assert gradgradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
 
 
 def _check_poison(problem: Problem, ops: Ops) -> None:
-    if problem.case.op in ("band_pv", "band_pv_t"):
+    if problem.op in ("band_pv", "band_pv_t"):
         band = problem.pattern
         assert isinstance(band, Band)
-        _poison_outside(problem.operands["p"], band, problem.case.layout)
+        _poison_outside(problem.operands["p"], band, problem.layout)
     with poisoned_memory():
-        got = problem.outcome(ops, problem.case.dtype)
-    for name, want in problem.outcome(reference, problem.case.dtype).items():
+        got = problem.outcome(ops, problem.dtype)
+    for name, want in problem.outcome(reference, problem.dtype).items():
         bad = int(got[name].isnan().sum())
         assert not bad, f"{name}: {bad} NaN of {want.numel()} come from unwritten memory or from outside the keys"
         torch.testing.assert_close(got[name], want, atol=1e-4, rtol=1e-4)
@@ -242,7 +112,7 @@ def _check_strides(problem: Problem, ops: Ops) -> None:
 
 
 def _check_repeat(problem: Problem, ops: Ops) -> None:
-    first, second = problem.outcome(ops, problem.case.dtype), problem.outcome(ops, problem.case.dtype)
+    first, second = problem.outcome(ops, problem.dtype), problem.outcome(ops, problem.dtype)
     for name in first:
         assert torch.equal(first[name], second[name]), f"{name} differs between two runs"
 
@@ -302,6 +172,11 @@ def _cases(backend: str, device: str, dtypes: tuple[torch.dtype, ...]) -> Iterat
             yield Case(backend, device, "attend", layout, f64, option, "strides")
     for layout, option in product((*BANDS, *NAMED), ("plain", "valid")):
         yield Case(backend, device, "attend", layout, f64, option, "union")
+    for layout, op in product(SEQUENCES, TIERS[2]):
+        for dtype in (dtype for dtype in dtypes if dtype in (f64, torch.float32)):
+            yield Case(backend, device, op, layout, dtype, "plain", "values")
+        if not layout.large:
+            yield Case(backend, device, op, layout, f64, "plain", "gradcheck")
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from seqmem.ops import Band, Dense, Gather, bind
+from seqmem.ops import Band, Dense, Gather, bind, reference
 from seqmem.ops.dropout import row_keys
 
 OPS = bind("pytorch")
@@ -158,3 +158,13 @@ def test_bad_operands_say_what_is_wanted(change, reason):
     with pytest.raises(Exception, match=reason) as caught:
         OPS.attend(**(operands | change))
     assert "\n" not in str(caught.value)
+
+
+def test_keys_switched_off_for_longer_than_any_kernel_block():
+    """A kernel that walks over keys in blocks must not trip over a first block without any."""
+    q, k = draw(1, 700, 2, 8), draw(1, 1500, 2, 8)
+    valid = torch.arange(1500)[None] >= 1300
+    out, lse = OPS.attend(q, k, k, Band(1499), valid=valid)
+    want, want_lse = reference.attend(q.double(), k.double(), k.double(), Band(1499), valid=valid)
+    torch.testing.assert_close(out.double(), want, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(lse.double(), want_lse, atol=1e-5, rtol=1e-5)
