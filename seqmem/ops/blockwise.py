@@ -8,7 +8,6 @@ dense block, diagonals of a band), H heads, D and E widths of keys and values.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -176,20 +175,10 @@ class MatmulBlock(Block):
 
     def __init__(self, call: Attention, rows: slice, queries: slice, k: Tensor, v: Tensor, workspace: "Workspace"):
         super().__init__(call, rows, queries)
-        self.own_keys = (k, v)
+        self.q = _heads_first(call.q[rows, queries].to(self.dtype))
+        self.k = _heads_first(k.to(self.dtype))
+        self.v = _heads_first(v.to(self.dtype))
         self.workspace = workspace
-
-    @cached_property
-    def q(self) -> Tensor:
-        return _heads_first(self.call.q[self.rows, self.queries].to(self.dtype))
-
-    @cached_property
-    def k(self) -> Tensor:
-        return _heads_first(self.own_keys[0].to(self.dtype))
-
-    @cached_property
-    def v(self) -> Tensor:
-        return _heads_first(self.own_keys[1].to(self.dtype))
 
     def scores(self) -> Tensor:
         scores = self.scratch("scores")

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from seqmem.ops import autograd, defaults, dispatch, dropout, recurrence, registry, unfused
+from seqmem.ops import autograd, defaults, dispatch, recurrence, registry, unfused
 from seqmem.ops.backend import TIERS, Attention
 from seqmem.ops.checks import check_attend, check_qk, check_weights
 from seqmem.ops.dispatch import DEFAULTS, Choice
+from seqmem.ops.dropout import row_keys
 from seqmem.ops.pattern import Band, HeadGroup, Pattern, head_groups
 
 Rel = tuple[Float[Tensor, "B T H D"], Float[Tensor, "C H D"]]
@@ -102,10 +103,7 @@ class Ops:
         q, k, v, rel = _autocast(q, k, v, rel)
         check_attend(q, k, v, pattern, bias, rel, valid, dropout, seed)
         qr, r = rel if rel is not None else (None, None)
-        keys = None
-        if dropout:
-            assert seed is not None
-            keys = dropout_keys(seed, q)
+        keys = row_keys(seed, q.shape[0], q.shape[2], q.device) if dropout and seed is not None else None
         call = Attention(
             q, k, v, pattern, q.shape[3] ** -0.5 if scale is None else scale, bias, qr, r, valid, float(dropout), keys
         )
@@ -123,10 +121,9 @@ class Ops:
         present = {"bias": call.bias, "rel": call.r, "valid": call.valid, "dropout": call.dropout_keys}
         names = tuple(name for name, operand in present.items() if operand is not None)
         if not fused:
-            band = isinstance(call.pattern, Band)
-            return unfused.attend(
-                call, self._choice("band_qk", call.pattern, call.q, operands).backend if band else DEFAULTS
-            )
+            on_band = isinstance(call.pattern, Band)
+            backend = self._choice("band_qk", call.pattern, call.q, operands).backend if on_band else DEFAULTS
+            return unfused.attend(call, backend)
         choice = self._choice("attend", call.pattern, call.q, operands, names)
         kind, numbers, index, index_valid = autograd.encode(call.pattern)
         tensors = (call.q, call.k, call.v, call.bias, call.qr, call.r, call.valid, index, index_valid)
@@ -224,11 +221,6 @@ class Ops:
         return Choice(*dispatch.choose(self.preference, op, kind, dilated, like.dtype, device, needs_grad, names))
 
 
-def dropout_keys(seed: int | Tensor, q: Tensor) -> Tensor:
-    """The hash keys of every (batch row, head) of ``q [B, T, H, D]``."""
-    return dropout.row_keys(seed, q.shape[0], q.shape[2], q.device)
-
-
 def _heads(tensor: Tensor, group: HeadGroup) -> Tensor:
     """A group's heads of ``[B, T, H, ...]``, or of a bias broadcast over heads."""
     return tensor if tensor.shape[2] == 1 and group.heads != slice(0, 1, 1) else tensor[:, :, group.heads]
@@ -236,7 +228,6 @@ def _heads(tensor: Tensor, group: HeadGroup) -> Tensor:
 
 def _of_heads(call: Attention, group: HeadGroup) -> Attention:
     """The part of a call on a per-head band that a group computes."""
-    assert call.pattern is not None
     bias = None if call.bias is None else _heads(call.bias, group)[..., group.columns]
     qr = None if call.qr is None else _heads(call.qr, group)
     r = None if call.r is None else call.r[group.columns, group.heads]
