@@ -58,8 +58,6 @@ def start_session(
     recipe: Recipe, tokenizer: Tokenizer, corpus: TokenizedCorpus, ops: Ops, checkpoint: Path | None
 ) -> Session:
     """A model with its stream and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
-    if "vocab_size" in recipe.model:
-        raise SeqmemError("model.vocab_size is the tokenizer's; set tokenizer.vocab_size instead")
     if recipe.train.num_threads:
         torch.set_num_threads(recipe.train.num_threads)
     # Moments of rarely seen embeddings decay into denormal numbers, which slow a CPU down many times over.

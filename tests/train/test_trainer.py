@@ -219,11 +219,6 @@ def test_diverged_run_names_step_and_last_good_checkpoint(recipe, tmp_path, cons
         train(recipe, tmp_path / "run", console=console)
 
 
-def test_vocab_size_belongs_to_the_tokenizer(recipe, tmp_path, console):
-    with pytest.raises(SeqmemError, match=r"set tokenizer\.vocab_size instead"):
-        train(recipe.model_copy(update={"model": {**recipe.model, "vocab_size": 7}}), tmp_path / "run", console=console)
-
-
 def test_public_load_gives_the_trained_model(whole):
     model = seqmem.load(whole)
     assert not model.training
