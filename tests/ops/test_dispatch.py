@@ -39,8 +39,6 @@ class Absent(PyTorchBackend):
 
 @pytest.fixture(autouse=True)
 def _more_backends(monkeypatch):
-    for cls in (ThreeKernels, Narrow, Absent):
-        monkeypatch.setattr(cls, "__module__", __name__)
     found = {cls.name: cls() for cls in (ThreeKernels, Narrow, Absent)}
     original = registry.backend
     monkeypatch.setattr(registry, "backend", lambda name: found.get(name) or original(name))
