@@ -19,12 +19,26 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     vocab_size: int = Field(gt=0)
-    segment_len: int = Field(gt=0, description="tokens of one training call; memories move at its multiples")
+    segment_len: int = Field(gt=0, description="memories move at its multiples")
+
+    @property
+    def unroll_len(self) -> int:
+        """Tokens of one training call, through which gradients flow."""
+        return self.segment_len
+
+    @property
+    def memory_note(self) -> str:
+        """What is carried from segment to segment, in words."""
+        return "its state"
 
 
 @dataclass
 class Output:
-    """What a call returns: ``hidden [B, T, d]``, where position t predicts token t + 1; the new state; extra losses."""
+    """What a call returns: ``hidden [B, T, d]``, where position t predicts token t + 1; the new state; extra losses.
+
+    Extra losses are scalars by name, one a layer as ``"attention_reconstruction.0"``; training minimises their sum with
+    the likelihood's.
+    """
 
     hidden: Tensor
     state: State
@@ -48,6 +62,10 @@ class CausalModel(nn.Module):
     def init_state(self, batch_size: int) -> State:
         """The state before the first token, on the model's device and in its dtype."""
         raise NotImplementedError
+
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
+        """What only the extra losses of :class:`Output` train; its gradient is clipped apart from the rest."""
+        return []
 
     def generation_state(self, state: State) -> State:
         """A state for the same position under which single tokens are cheap; valid while the weights stay fixed."""
