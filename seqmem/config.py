@@ -1,10 +1,10 @@
 """``recipe.toml`` -> a validated configuration; an unknown key is an error that names the nearest match."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 from pydantic_core import ErrorDetails
 
 from seqmem.errors import SeqmemError, nearest
@@ -58,12 +58,24 @@ class TrainConfig(Section):
     tensorboard: bool = False
 
 
+Slots = Annotated[int, Field(ge=0)]
+
+
 class EvalConfig(Section):
     """Evaluation carries memory through the whole split; lengths here replace the model's when given."""
 
     batch_size: int = Field(1, gt=0, description="contiguous streams the split is cut into")
     segment_len: int | None = Field(None, gt=0)
-    mem_len: int | None = Field(None, ge=0)
+    mem_len: Slots | tuple[Slots, ...] | None = Field(None, description="tokens of memory, or one number a layer")
+    cmem_len: Slots | tuple[Slots, ...] | None = Field(None, description="slots of compressed memory, or one a layer")
+
+    @field_validator("mem_len", "cmem_len", mode="wrap")
+    @classmethod
+    def _one_message_for_both_forms(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError("give a number from 0 up, or one a layer, as [16, 16, 128]") from None
 
 
 class GenerateConfig(Section):
@@ -121,13 +133,22 @@ def validated(schema: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 def _explain(schema: type[BaseModel], problem: ErrorDetails) -> str:
-    key = ".".join(map(str, problem["loc"]))
+    # A kind of value, where there are several, is in parentheses: the user did not write it.
+    path = [str(part) for part in problem["loc"] if not str(part).startswith("(")]
+    key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        *sections, last = map(str, problem["loc"])
-        for section in sections:
-            schema = schema.model_fields[section].annotation  # type: ignore[assignment]
-        return f"unknown key '{key}'{nearest(last, schema.model_fields)}"
+        fields = _fields_at(schema, path[:-1])
+        return f"unknown key '{key}'{nearest(path[-1], fields)}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing; give it a value"
     message = problem["msg"].removeprefix("Value error, ")
     return f"key '{key}' = {problem['input']!r}: {message[:1].lower()}{message[1:]}" if key else message
+
+
+def _fields_at(schema: type[BaseModel], sections: list[str]) -> Iterable[str]:
+    for section in sections:
+        annotation = schema.model_fields[section].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ()
+        schema = annotation
+    return schema.model_fields
