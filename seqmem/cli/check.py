@@ -13,7 +13,7 @@ from rich.table import Table
 @click.option(
     "--tokens",
     type=click.IntRange(min=2),
-    help="Length of validation text to use.  [default: three times segment and memory]",
+    help="Length of validation text to use.  [default: three turnovers of memory]",
 )
 def command(run: Path, tokens: int | None) -> None:
     """Verify in float64 that RUN's model gives the same whole, in chunks, token by token and with its cache.
@@ -28,8 +28,7 @@ def command(run: Path, tokens: int | None) -> None:
 
     model = load(run).double()
     document = load_corpus(load_recipe_of(run).data).splits["validation"][0]
-    memorable = model.config.segment_len + getattr(model.config, "mem_len", 0)
-    ids = load_tokenizer(run).encode(document.text)[: tokens or 3 * memorable]
+    ids = load_tokenizer(run).encode(document.text)[: tokens or 3 * model.config.turnover]
     console = Console(markup=False, emoji=False)
     with console.status("running the model in every kind of piece"):
         results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])

@@ -25,24 +25,28 @@ class RelativeTerms:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention whose queries are the present and whose keys are the past and the present.
-
-    The past is either the layer's earlier inputs ``[B, L, d]``, projected anew, or their cached keys and values
-    ``[B, L, 2, H, D]``; :meth:`keys_values` takes both and extends what it was given.
-    """
+    """Multi-head attention whose queries are the present and whose keys are the past and the present."""
 
     def __init__(self, d_model: int, num_heads: int, head_dim: int, dropout: float, ops: Ops):
         super().__init__()
         self.qkv = nn.Linear(d_model, 3 * num_heads * head_dim, bias=False)
         self.out = nn.Linear(num_heads * head_dim, d_model, bias=False)
         self.heads = (num_heads, head_dim)
+        self.width = num_heads * head_dim
         self.dropout = dropout
         self.ops = ops
 
-    def project(self, x: Float[Tensor, "B L d"]) -> Float[Tensor, "B L 2 H D"]:
-        """Keys and values of layer inputs."""
-        width = self.heads[0] * self.heads[1]
-        return nn.functional.linear(x, self.qkv.weight[width:]).unflatten(-1, (2, *self.heads))
+    def queries(self, x: Float[Tensor, "B T d"], frozen: bool = False) -> Float[Tensor, "B T H D"]:
+        """Queries of layer inputs; frozen, gradients reach x but no weight."""
+        return self._projected(x, slice(None, self.width), (), frozen)
+
+    def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
+        """Keys and values of layer inputs; frozen, gradients reach x but no weight."""
+        return self._projected(x, slice(self.width, None), (2,), frozen)
+
+    def _projected(self, x: Tensor, rows: slice, parts: tuple[int, ...], frozen: bool) -> Tensor:
+        weight = self.qkv.weight.detach() if frozen else self.qkv.weight
+        return nn.functional.linear(x, weight[rows]).unflatten(-1, (*parts, *self.heads))
 
     def forward(
         self,
@@ -51,10 +55,10 @@ class SelfAttention(nn.Module):
         band: Band,
         valid: Bool[Tensor, "B S"] | None = None,
         relative: RelativeTerms | None = None,
-    ) -> Float[Tensor, "B T d"]:
-        """Attend from x, the last T of the S keys' positions."""
-        width = self.heads[0] * self.heads[1]
-        q = nn.functional.linear(x, self.qkv.weight[:width]).unflatten(-1, self.heads)
+        with_usage: bool = False,
+    ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B S H"] | None]:
+        """Attend from x, the last T of the S keys' positions; return also the mass each key received, if asked."""
+        q = self.queries(x)
         k, v = keys_values.unbind(2)
         rel = None
         if relative is not None:
@@ -62,8 +66,9 @@ class SelfAttention(nn.Module):
             q = q + relative.u
         dropout = self.dropout if self.training else 0.0
         seed = torch.randint(2**62, (), device=x.device) if dropout else None
-        out, _ = self.ops.attend(q, k, v, band, rel=rel, valid=valid, dropout=dropout, seed=seed)
-        return self.out(out.flatten(2))
+        out, lse = self.ops.attend(q, k, v, band, rel=rel, valid=valid, dropout=dropout, seed=seed)
+        usage = self.ops.key_usage(q, k, band, lse, rel=rel, valid=valid) if with_usage else None
+        return self.out(out.flatten(2)), usage
 
 
 class Block(nn.Module):
@@ -100,9 +105,20 @@ class Block(nn.Module):
         past = torch.cat([past, self.keys_values(x)], 1)
         return past, past
 
-    def keys_values(self, x: Float[Tensor, "B L d"]) -> Float[Tensor, "B L 2 H D"]:
-        """Keys and values that this block's inputs give."""
-        return self.attention.project(self.attention_norm(x) if self.pre_norm else x)
+    def queries(self, x: Float[Tensor, "B T d"], frozen: bool = False) -> Float[Tensor, "B T H D"]:
+        """Queries that this block's inputs give; frozen, gradients reach x but no weight."""
+        return self.attention.queries(self._normed(x, frozen), frozen)
+
+    def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
+        """Keys and values that this block's inputs give; frozen, gradients reach x but no weight."""
+        return self.attention.keys_values(self._normed(x, frozen), frozen)
+
+    def _normed(self, x: Tensor, frozen: bool) -> Tensor:
+        if not self.pre_norm:
+            return x
+        norm = self.attention_norm
+        weight, bias = (norm.weight.detach(), norm.bias.detach()) if frozen else (norm.weight, norm.bias)
+        return nn.functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
     def forward(
         self,
@@ -111,10 +127,12 @@ class Block(nn.Module):
         band: Band,
         valid: Bool[Tensor, "B S"] | None = None,
         relative: RelativeTerms | None = None,
-    ) -> Float[Tensor, "B T d"]:
-        """The next layer's input."""
+        with_usage: bool = False,
+    ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B S H"] | None]:
+        """The next layer's input; and the attention mass each key received, if asked."""
+        attended, usage = self.attention(self._normed(x, False), keys_values, band, valid, relative, with_usage)
+        x = x + self.dropout(attended)
         if self.pre_norm:
-            x = x + self.dropout(self.attention(self.attention_norm(x), keys_values, band, valid, relative))
-            return x + self.feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, keys_values, band, valid, relative)))
-        return self.feed_forward_norm(x + self.feed_forward(x))
+            return x + self.feed_forward(self.feed_forward_norm(x)), usage
+        x = self.attention_norm(x)
+        return self.feed_forward_norm(x + self.feed_forward(x)), usage

@@ -27,6 +27,11 @@ class ModelConfig(BaseModel):
         return self.segment_len
 
     @property
+    def turnover(self) -> int:
+        """Tokens after which a memory, where it has slots, holds nothing that it held before."""
+        return self.segment_len
+
+    @property
     def memory_note(self) -> str:
         """What is carried from segment to segment, in words."""
         return "its state"

@@ -6,8 +6,8 @@ the last ``mem_len`` of [memory | segment], detached. Calls may begin and end an
 segment waits in the state, and a call that crosses a border is split. So whole = chunked = token by token.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
@@ -44,38 +44,43 @@ class SegmentedState(State):
     """Memory and unfinished segment.
 
     Args:
-        past: for each layer its inputs ``[B, mem_len + u, d]``, oldest first: the memory's slots, then the u tokens
-            since the last border.
-        filled: how many of the memory's newest slots take part, int64 ``[B]``.
+        past: for each layer its inputs ``[B, slots + u, d]``, oldest first: the memory's slots, then the u tokens since
+            the last border. For generation, the keys and values ``[B, slots + u, 2, H, D]`` that they give.
+        filled: tokens that have gone into memory, int64 ``[B]``; slots for which there were none yet are off.
         position: tokens seen so far.
+        relative: for generation, for each layer ``W_r R`` of all distances that occur, farthest first,
+            ``[slots + segment_len, H, D]``; empty otherwise, and without relative positions.
     """
 
     past: tuple[Tensor, ...]
     filled: Tensor
     position: int
-
-
-@dataclass(frozen=True)
-class CachedState(SegmentedState):
-    """The same with keys and values ``[B, mem_len + u, 2, H, D]`` in place of inputs; valid while weights stay fixed.
-
-    Args:
-        relative: for each layer ``W_r R`` of all distances that occur, farthest first,
-            ``[mem_len + segment_len, H, D]``; empty without relative positions.
-    """
-
-    relative: tuple[Tensor, ...]
+    relative: tuple[Tensor, ...] = ()
 
     batch_free: ClassVar[frozenset[str]] = frozenset({"relative"})
 
 
+@dataclass(frozen=True)
+class LayerPass:
+    """What a layer met in a call.
+
+    Args:
+        inputs: ``[B, T, d]``.
+        past: the state's, extended by the call.
+        usage: attention mass each key received ``[B, S, H]``, where it was asked for.
+    """
+
+    inputs: Tensor
+    past: Tensor
+    usage: Tensor | None
+
+
 class SegmentedTransformer(CausalModel):
-    """Blocks, vocabulary and clock; subclasses say how positions enter."""
+    """Blocks, vocabulary and clock; subclasses say how positions enter and what memory is."""
 
     config: SegmentedConfig
     head: TiedSoftmax | AdaptiveSoftmax
     blocks: nn.ModuleList
-    mem_len: int = 0
 
     def __init__(self, config: SegmentedConfig, ops: Ops):
         super().__init__()
@@ -114,62 +119,116 @@ class SegmentedTransformer(CausalModel):
         """Vectors of tokens, the first of which is token ``offset`` of its segment."""
         return self.dropout(self.head.embed(inputs))
 
-    def relative_terms(self, num_keys: int, cached: tuple[Tensor, ...]) -> list[RelativeTerms | None]:
-        """For each layer the relative positions of ``num_keys`` keys, from a cache if there is one."""
+    def parts(self, layer: int) -> dict[str, int]:
+        """Names and slots of a layer's memories, in the order of their keys."""
+        return {}
+
+    def num_slots(self, layer: int) -> int:
+        """Slots of memory of a layer."""
+        return sum(self.parts(layer).values())
+
+    def relative_terms(
+        self, num_keys: Sequence[int], cached: tuple[Tensor, ...]
+    ) -> Sequence[RelativeTerms | None]:
+        """For each layer the relative positions of its ``num_keys`` keys, from a cache if there is one."""
         return [None] * self.config.num_layers
 
-    def band(self, num_keys: int) -> Band:
+    def band(self, layer: int, num_keys: int) -> Band:
         """Which of the ``num_keys`` keys up to its own a token sees."""
         return Band(num_keys - 1)
 
-    def memory_valid(self, state: SegmentedState) -> Bool[Tensor, "B M"] | None:
-        """Which memory slots take part; None for all."""
+    def slots_valid(self, layer: int, filled: Int[Tensor, "B"]) -> Bool[Tensor, "B M"] | None:
+        """Which memory slots of a layer take part when ``filled`` tokens have gone into memory; None for all."""
         return None
+
+    def keeps_graph(self, position: int) -> bool:
+        """Whether gradients may flow through memory across the border at ``position``."""
+        return False
 
     def init_state(self, batch_size: int) -> SegmentedState:
         c, like = self.config, next(self.parameters())
-        past = tuple(like.new_zeros(batch_size, self.mem_len, c.d_model) for _ in range(c.num_layers))
+        past = tuple(like.new_zeros(batch_size, self.num_slots(i), c.d_model) for i in range(c.num_layers))
         return SegmentedState(past, torch.zeros(batch_size, dtype=torch.int64, device=like.device), 0)
 
     @torch.no_grad()
-    def generation_state(self, state: State) -> CachedState:
-        """Keys and values instead of inputs, so that a step projects one token."""
+    def generation_state(self, state: State) -> SegmentedState:
+        """Keys and values instead of inputs, so that a step projects one token; valid for fixed weights."""
         assert isinstance(state, SegmentedState)
         past = tuple(block.keys_values(x) for block, x in zip(self._blocks(), state.past, strict=True))
-        terms = self.relative_terms(self.mem_len + self.config.segment_len, ())
-        relative = tuple(term.r for term in terms if term is not None)
-        return CachedState(past, state.filled, state.position, relative)
+        num_keys = [self.num_slots(layer) + self.config.segment_len for layer in range(self.config.num_layers)]
+        relative = tuple(term.r for term in self.relative_terms(num_keys, ()) if term is not None)
+        return replace(state, past=past, relative=relative)
 
     def forward(self, inputs: Int[Tensor, "B T"], state: State | None = None) -> Output:
         """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call."""
         state = self.init_state(inputs.shape[0]) if state is None else state
         assert isinstance(state, SegmentedState)
-        hidden, start = [], 0
+        hidden: list[Tensor] = []
+        losses: dict[str, Tensor] = {}
+        start = 0
         while start < inputs.shape[1]:
             room = self.config.segment_len - state.position % self.config.segment_len
-            part, state = self._within_segment(inputs[:, start : start + room], state)
-            hidden.append(part)
+            x, passes = self._through_layers(inputs[:, start : start + room], state)
+            state = self._extended(state, passes)
+            if state.position % self.config.segment_len == 0:
+                state, border_losses = self._at_border(state)
+                losses |= {name: losses.get(name, 0) + loss for name, loss in border_losses.items()}
+            hidden.append(self.dropout(self.final_norm(x)))
             start += room
-        return Output(torch.cat(hidden, 1), state)
+        return Output(torch.cat(hidden, 1), state, losses)
 
-    def _within_segment(self, inputs: Tensor, state: SegmentedState) -> tuple[Tensor, SegmentedState]:
+    @torch.no_grad()
+    def attention_mass(self, inputs: Int[Tensor, "B T"], state: State) -> list[dict[str, Float[Tensor, "M"]]]:
+        """How attention spreads over memory and segment (the analysis of Rae et al. 2019, section 5.6).
+
+        Args:
+            inputs: a whole segment, T = ``segment_len``.
+            state: at a segment's start.
+
+        Returns:
+            For each layer, by part (``"memory"``, ``"segment"``, ...), the average weight of each of its keys, oldest
+            first, over batch, heads and queries. The weights of a layer sum to 1.
+        """
+        assert isinstance(state, SegmentedState)
+        _, passes = self._through_layers(inputs, state, with_usage=True)
+        result = []
+        for layer, passed in enumerate(passes):
+            assert passed.usage is not None
+            lengths = self.parts(layer) | {"segment": inputs.shape[1]}
+            weights = passed.usage.mean((0, 2)) / inputs.shape[1]
+            result.append(dict(zip(lengths, weights.split(list(lengths.values())), strict=True)))
+        return result
+
+    def _through_layers(
+        self, inputs: Tensor, state: SegmentedState, with_usage: bool = False
+    ) -> tuple[Tensor, list[LayerPass]]:
+        """The last layer's output, and what each layer met, for inputs within one segment."""
         x = self.embed(inputs, state.position % self.config.segment_len)
-        num_keys = state.past[0].shape[1] + inputs.shape[1]
-        valid = self.memory_valid(state)
-        if valid is not None:
-            valid = nn.functional.pad(valid, (0, num_keys - valid.shape[1]), value=True)
-        terms = self.relative_terms(num_keys, state.relative if isinstance(state, CachedState) else ())
-        extended = []
-        for block, past, term in zip(self._blocks(), state.past, terms, strict=True):
-            longer, keys_values = block.extend(past, x)
-            x = block(x, keys_values, self.band(num_keys), valid, term)
-            extended.append(longer)
-        hidden = self.dropout(self.final_norm(x))
-        return hidden, self._advance(state, tuple(extended), inputs.shape[1])
+        num_keys = [past.shape[1] + inputs.shape[1] for past in state.past]
+        terms = self.relative_terms(num_keys, state.relative)
+        passes = []
+        for layer, block in enumerate(self._blocks()):
+            past, keys_values = block.extend(state.past[layer], x)
+            band, valid = self.band(layer, num_keys[layer]), self.slots_valid(layer, state.filled)
+            if valid is not None:
+                valid = nn.functional.pad(valid, (0, num_keys[layer] - valid.shape[1]), value=True)
+            output, usage = block(x, keys_values, band, valid, terms[layer], with_usage)
+            passes.append(LayerPass(x, past, usage))
+            x = output
+        return x, passes
 
-    def _advance(self, state: SegmentedState, past: tuple[Tensor, ...], num_tokens: int) -> SegmentedState:
-        position, filled = state.position + num_tokens, state.filled
-        if position % self.config.segment_len == 0:
-            past = tuple(layer[:, layer.shape[1] - self.mem_len :].detach() for layer in past)
-            filled = (filled + self.config.segment_len).clamp(max=self.mem_len)
-        return type(state)(**(vars(state) | {"past": past, "filled": filled, "position": position}))
+    def _extended(self, state: SegmentedState, passes: list[LayerPass]) -> SegmentedState:
+        """The state with a call's tokens added to the unfinished segment."""
+        past = tuple(passed.past for passed in passes)
+        return replace(state, past=past, position=state.position + passes[0].inputs.shape[1])
+
+    def _at_border(self, state: SegmentedState) -> tuple[SegmentedState, dict[str, Tensor]]:
+        """Memory takes in the finished segment; the state, and extra losses by name."""
+        past = tuple(layer[:, layer.shape[1] - self.num_slots(i) :] for i, layer in enumerate(state.past))
+        return self._rolled(state, past), {}
+
+    def _rolled(self, state: SegmentedState, past: tuple[Tensor, ...]) -> SegmentedState:
+        """The state with a new past, of which no gradient leads into the segment that ends, unless it may."""
+        if not self.keeps_graph(state.position):
+            past = tuple(layer.detach() for layer in past)
+        return replace(state, past=past, filled=state.filled + self.config.segment_len)

@@ -1,34 +1,69 @@
 """Transformer-XL (Dai et al. 2019, arXiv 1901.02860)."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqmem.layers.attention import RelativeTerms
 from seqmem.layers.positions import sinusoid
-from seqmem.models.segmented import SegmentedConfig, SegmentedState, SegmentedTransformer
+from seqmem.models.per_layer import PerLayer, per_layer, span
+from seqmem.models.segmented import SegmentedConfig, SegmentedTransformer
 from seqmem.ops import Band, Ops
 
 
 class TransformerXLConfig(SegmentedConfig):
-    """Configuration of :class:`TransformerXL`; ``mem_len``, ``same_length`` and ``clamp_len`` change no weight."""
+    """Configuration of :class:`TransformerXL`; no length here changes any weight."""
 
-    mem_len: int = Field(ge=0, description="slots of memory in every layer")
+    mem_len: PerLayer = Field(description="slots of memory: of every layer, of each, or {long, short, layers}")
+    attention_range: int | tuple[int, ...] = Field(
+        -1, description="keys a token sees at most, itself included, in every layer or in each; -1 for no limit"
+    )
     same_length: bool = Field(False, description="every token sees exactly mem_len keys, itself included")
     clamp_len: int = Field(-1, ge=-1, description="distances beyond share this one's encoding; -1 for none")
     untie_uv: bool = Field(False, description="u and v of every layer's own instead of shared")
     memory_init: Literal["empty", "zeros"] = Field(
         "empty", description="unfilled slots are off, or zeros that take part"
     )
+    bptt_segments: int = Field(1, gt=0, description="segments of a training call, through which gradients flow")
 
     @model_validator(mode="after")
-    def _same_length_needs_memory(self):
-        if self.same_length and self.mem_len == 0:
+    def _lengths_fit(self):
+        shortest = min(self.mem_lens)
+        if self.same_length and self.attention_range != -1:
+            raise ValueError("same_length and attention_range exclude each other; leave one out")
+        if self.same_length and shortest == 0:
             raise ValueError("same_length with mem_len = 0 leaves a token nothing to see; set mem_len")
+        if any(limit == 0 or limit < -1 for limit in self.attention_ranges):
+            raise ValueError("attention_range must be positive, or -1 for no limit")
         return self
+
+    @property
+    def mem_lens(self) -> tuple[int, ...]:
+        """Slots of memory of each layer."""
+        return per_layer(self.mem_len, self.num_layers, "mem_len")
+
+    @property
+    def attention_ranges(self) -> tuple[int, ...]:
+        """Keys a token sees at most in each layer; -1 for no limit."""
+        if self.same_length:
+            return self.mem_lens
+        return per_layer(self.attention_range, self.num_layers, "attention_range")
+
+    @property
+    def unroll_len(self) -> int:
+        return self.bptt_segments * self.segment_len
+
+    @property
+    def turnover(self) -> int:
+        return super().turnover + max(self.mem_lens)
+
+    @property
+    def memory_note(self) -> str:
+        return f"{span(self.mem_lens)} tokens of memory"
 
 
 class TransformerXL(SegmentedTransformer):
@@ -38,6 +73,9 @@ class TransformerXL(SegmentedTransformer):
     by ``sqrt(d)``, sinusoid ``[sin | cos]`` with dropout, weights tied, as the authors' code has it. Our choices:
     memory starts empty (``memory_init = "zeros"`` gives what Hugging Face's port does), moves at multiples of
     ``segment_len`` whatever the calls, and pre-LN, an option here, ends with an LN.
+
+    Memory may be long in some layers and short in others, and lower layers may be limited to a short range (Rae and
+    Razavi 2020, arXiv 2007.03356).
     """
 
     Config: ClassVar = TransformerXLConfig
@@ -111,7 +149,7 @@ class TransformerXL(SegmentedTransformer):
 
     def __init__(self, config: TransformerXLConfig, ops: Ops):
         super().__init__(config, ops)
-        self.mem_len = config.mem_len
+        self.mem_lens, self.ranges = config.mem_lens, config.attention_ranges
         own = config.num_layers if config.untie_uv else 1
         self.u = nn.Parameter(torch.empty(own, config.num_heads, config.head_dim))
         self.v = nn.Parameter(torch.empty(own, config.num_heads, config.head_dim))
@@ -126,26 +164,43 @@ class TransformerXL(SegmentedTransformer):
         nn.init.normal_(self.u, 0, self.config.init_std)
         nn.init.normal_(self.v, 0, self.config.init_std)
 
-    def band(self, num_keys: int) -> Band:
-        return Band(self.mem_len - 1 if self.config.same_length else num_keys - 1)
+    def parts(self, layer: int) -> dict[str, int]:
+        return {"memory": self.mem_lens[layer]}
 
-    def memory_valid(self, state: SegmentedState) -> Bool[Tensor, "B M"] | None:
-        if self.mem_len == 0 or self.config.memory_init == "zeros":
+    def band(self, layer: int, num_keys: int) -> Band:
+        limit = self.ranges[layer]
+        return Band((num_keys if limit < 0 else min(limit, num_keys)) - 1)
+
+    def slots_valid(self, layer: int, filled: Int[Tensor, "B"]) -> Bool[Tensor, "B M"] | None:
+        mem_len = self.mem_lens[layer]
+        if mem_len == 0 or self.config.memory_init == "zeros":
             return None
-        slot = torch.arange(self.mem_len, device=state.filled.device)
-        return slot >= self.mem_len - state.filled[:, None]
+        return newest(filled, mem_len)
 
-    def relative_terms(self, num_keys: int, cached: tuple[Tensor, ...]) -> list[RelativeTerms | None]:
-        num_columns = self.band(num_keys).num_columns
-        if cached:
-            projected = [r[r.shape[0] - num_columns :] for r in cached]
-        else:
-            precise = torch.promote_types(self.u.dtype, torch.float32)
-            distance = torch.arange(num_columns - 1, -1, -1, dtype=precise, device=self.u.device)
-            if self.config.clamp_len >= 0:
-                distance = distance.clamp(max=self.config.clamp_len)
-            encoding = self.dropout(sinusoid(distance, self.config.d_model).to(self.u.dtype))
-            heads = (self.config.num_heads, self.config.head_dim)
-            projected = [layer(encoding).unflatten(-1, heads) for layer in self.position_projections]
+    def keeps_graph(self, position: int) -> bool:
+        return position % self.config.unroll_len != 0
+
+    def relative_terms(self, num_keys: Sequence[int], cached: tuple[Tensor, ...]) -> list[RelativeTerms]:
+        num_columns = [self.band(layer, count).num_columns for layer, count in enumerate(num_keys)]
+        projected = cached or self._projected_positions(num_columns)
         own = len(self.u)
-        return [RelativeTerms(r, self.u[i % own], self.v[i % own]) for i, r in enumerate(projected)]
+        return [
+            RelativeTerms(r[r.shape[0] - columns :], self.u[i % own], self.v[i % own])
+            for i, (r, columns) in enumerate(zip(projected, num_columns, strict=True))
+        ]
+
+    def _projected_positions(self, num_columns: Sequence[int]) -> list[Tensor]:
+        """``W_r R`` of each layer's distances, farthest first, ``[C, H, D]``."""
+        precise = torch.promote_types(self.u.dtype, torch.float32)
+        distance = torch.arange(max(num_columns) - 1, -1, -1, dtype=precise, device=self.u.device)
+        if self.config.clamp_len >= 0:
+            distance = distance.clamp(max=self.config.clamp_len)
+        encoding = self.dropout(sinusoid(distance, self.config.d_model).to(self.u.dtype))
+        heads = (self.config.num_heads, self.config.head_dim)
+        layers = zip(self.position_projections, num_columns, strict=True)
+        return [layer(encoding[len(encoding) - columns :]).unflatten(-1, heads) for layer, columns in layers]
+
+
+def newest(count: Int[Tensor, "B"], num_slots: int) -> Bool[Tensor, "B M"]:
+    """Marks the ``count`` last of ``num_slots`` slots."""
+    return torch.arange(num_slots, device=count.device) >= num_slots - count[:, None]
