@@ -5,18 +5,42 @@ from pathlib import Path
 import click
 
 
+class MemoryLength(click.ParamType):
+    """``128`` for every layer, or one number a layer: ``16,16,128``."""
+
+    name = "memory length"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        parts = value.split(",")
+        if not all(part.isdecimal() for part in parts):
+            self.fail(f"'{value}' is neither a number, as 128, nor one a layer, as 16,16,128.", param, ctx)
+        first, *others = map(int, parts)
+        return (first, *others) if others else first
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Measure on this folder of .txt files.")
 @click.option("--segment-len", type=click.IntRange(min=1), help="Tokens a call.  [default: the recipe's]")
-@click.option("--mem-len", type=click.IntRange(min=0), help="Tokens of memory.  [default: the recipe's]")
+@click.option("--mem-len", type=MemoryLength(), metavar="N[,N]", help="Tokens of memory.  [default: the recipe's]")
+@click.option(
+    "--cmem-len", type=MemoryLength(), metavar="N[,N]", help="Slots of compressed memory.  [default: the recipe's]"
+)
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
 def command(
-    run: Path, split: str, data: Path | None, segment_len: int | None, mem_len: int | None, backend: str | None
+    run: Path,
+    split: str,
+    data: Path | None,
+    segment_len: int | None,
+    mem_len: int | tuple[int, ...] | None,
+    cmem_len: int | tuple[int, ...] | None,
+    backend: str | None,
 ) -> None:
     """Measure RUN in nats/token, bits/byte and word-level perplexity, and write it to eval.json there."""
     from seqmem.train.evaluate import evaluate_run
 
-    evaluation = evaluate_run(run, split, data=data, segment_len=segment_len, mem_len=mem_len, backend=backend)
+    evaluation = evaluate_run(
+        run, split, data=data, segment_len=segment_len, mem_len=mem_len, cmem_len=cmem_len, backend=backend
+    )
     click.echo(evaluation.table())

@@ -46,7 +46,7 @@ class TokenStream:
 def evaluation_segments(
     tokens: np.ndarray, batch_size: int, segment_len: int, bos_id: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows.
+    """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows; only a segment is copied.
 
     Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for no text.
 
@@ -55,13 +55,13 @@ def evaluation_segments(
         rows that end early are filled with unscored BOS.
     """
     row_len = -(-(len(tokens) - 1) // batch_size)
-    padded = np.full(batch_size * row_len + 1, bos_id, dtype=np.int64)
-    padded[: len(tokens)] = tokens
-    inputs = _int64(padded[:-1]).view(batch_size, row_len)
-    targets = _int64(padded[1:]).view(batch_size, row_len)
+    row_starts = np.arange(batch_size)[:, None] * row_len
     for start in range(0, row_len, segment_len):
-        here = slice(start, start + segment_len)
-        yield inputs[:, here], targets[:, here], targets[:, here] != bos_id
+        places = row_starts + np.arange(start, min(start + segment_len, row_len) + 1)
+        here = tokens[np.minimum(places, len(tokens) - 1)]
+        window = _int64(np.where(places < len(tokens), here, bos_id))
+        inputs, targets = window[:, :-1], window[:, 1:]
+        yield inputs, targets, targets != bos_id
 
 
 def _int64(tokens: np.ndarray) -> Tensor:

@@ -1,9 +1,13 @@
-"""The evaluation protocol: every token of a split once, in order, memory carried from its beginning to its end."""
+"""The evaluation protocol: every token of a split once, in order, memory carried from its beginning to its end.
+
+Memory use does not depend on the length of the split, whose tokens may be a mapped file.
+"""
 
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +15,7 @@ import torch
 from seqmem.config import DataConfig, EvalConfig
 from seqmem.data.corpus import load_corpus
 from seqmem.data.stream import evaluation_segments
+from seqmem.data.text_size import text_size
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
@@ -18,6 +23,8 @@ from seqmem.models.base import CausalModel
 from seqmem.ops import bind
 from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer, run_folder
 from seqmem.train.device import default_device
+
+LENGTHS = ("segment_len", "mem_len", "cmem_len")  # in tokens and slots; they change no weight
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,8 @@ class Evaluation:
         num_tokens: scored tokens; a document's BOS is not scored.
         num_bytes: UTF-8 bytes of the text.
         num_words: whitespace words of the text.
-        segment_len: tokens of a call.
-        mem_len: tokens of memory, None for a model without that notion.
+        lengths: those of :data:`LENGTHS` that the model has.
+        memory: what is carried from segment to segment, in words.
         num_streams: contiguous parts read side by side, each starting with empty memory.
         tokenizer_hash: of the tokenizer's model.
     """
@@ -41,8 +48,8 @@ class Evaluation:
     num_tokens: int
     num_bytes: int
     num_words: int
-    segment_len: int
-    mem_len: int | None
+    lengths: dict[str, Any]
+    memory: str
     num_streams: int
     tokenizer_hash: str
 
@@ -63,9 +70,8 @@ class Evaluation:
     @property
     def context(self) -> str:
         """What the model could see, in words."""
-        memory = "its state" if self.mem_len is None else f"{self.mem_len} tokens of memory"
         return (
-            f"segments of {self.segment_len} tokens, {memory} carried from segment to segment; "
+            f"segments of {self.lengths['segment_len']} tokens, {self.memory} carried from segment to segment; "
             f"{self.num_streams} stream{'s' * (self.num_streams > 1)}"
         )
 
@@ -78,9 +84,11 @@ class Evaluation:
             "word_perplexity": perplexity if math.isfinite(perplexity) else None,
         }
 
-    def to_json(self) -> dict[str, str | float | None]:
-        """The measures, then what they were computed from."""
-        return {**self.measures(), "context": self.context, **asdict(self)}
+    def to_json(self) -> dict[str, Any]:
+        """The measures, then what they were computed from, every length under its own name."""
+        record = asdict(self)
+        lengths = record.pop("lengths")
+        return {**self.measures(), "context": self.context, **record, **lengths}
 
     def summary(self) -> str:
         """The measures in a line."""
@@ -118,7 +126,7 @@ def evaluate(
     Raises:
         SeqmemError: there is no word to score.
     """
-    num_words = _num_words(tokens, tokenizer)
+    num_bytes, num_words = text_size(tokens, tokenizer)
     if not num_words:
         raise SeqmemError(f"evaluation text '{text}' has no words; give another split or folder")
     device = next(model.parameters()).device
@@ -137,10 +145,10 @@ def evaluate(
         text=text,
         total_nats=total_nats,
         num_tokens=num_tokens,
-        num_bytes=int(tokenizer.num_bytes[tokens].sum()),
+        num_bytes=num_bytes,
         num_words=num_words,
-        segment_len=model.config.segment_len,
-        mem_len=getattr(model.config, "mem_len", None),
+        lengths=model.config.model_dump(mode="json", include=set(LENGTHS)),
+        memory=model.config.memory_note,
         num_streams=batch_size,
         tokenizer_hash=tokenizer.hash,
     )
@@ -148,7 +156,7 @@ def evaluate(
 
 def at_eval_lengths(model: CausalModel, config: EvalConfig) -> CausalModel:
     """The model, or its twin under the lengths that ``config`` gives."""
-    lengths = config.model_dump(include={"segment_len", "mem_len"}, exclude_none=True)
+    lengths = config.model_dump(include=set(LENGTHS), exclude_none=True)
     if not lengths:
         return model
     if foreign := lengths.keys() - type(model.config).model_fields.keys():
@@ -162,7 +170,8 @@ def evaluate_run(
     *,
     data: Path | None = None,
     segment_len: int | None = None,
-    mem_len: int | None = None,
+    mem_len: int | tuple[int, ...] | None = None,
+    cmem_len: int | tuple[int, ...] | None = None,
     backend: str | None = None,
 ) -> Evaluation:
     """Measure a run or checkpoint and write the result to ``eval.json`` in the run folder.
@@ -171,10 +180,10 @@ def evaluate_run(
         path: a run or checkpoint folder.
         split: ``"validation"`` or ``"test"``, of the run's own text or of ``data``.
         data: a folder of .txt files instead.
-        segment_len, mem_len, backend: instead of the recipe's.
+        segment_len, mem_len, cmem_len, backend: instead of the recipe's; memory in slots, or one number a layer.
     """
     recipe = load_recipe_of(path)
-    given = {"segment_len": segment_len, "mem_len": mem_len}
+    given = {"segment_len": segment_len, "mem_len": mem_len, "cmem_len": cmem_len}
     config = recipe.eval.model_copy(update={key: value for key, value in given.items() if value is not None})
     tokenizer = load_tokenizer(path)
     run_dir = run_folder(path)
@@ -188,8 +197,3 @@ def evaluate_run(
     evaluation = evaluate(model, corpus.splits[split], tokenizer, batch_size=config.batch_size, text=text)
     (run_dir / "eval.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
-
-
-def _num_words(tokens: np.ndarray, tokenizer: Tokenizer) -> int:
-    documents = np.split(tokens, np.flatnonzero(tokens == tokenizer.bos_id))
-    return sum(len(tokenizer.decode(document).split()) for document in documents)
