@@ -38,7 +38,11 @@ class TokenizerConfig(Section):
 
 
 class TrainConfig(Section):
-    """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm."""
+    """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
+
+    After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
+    Rae et al. (2019, section 4.4) end training so, every 4 steps after 60,000, instead of lowering the rate early.
+    """
 
     steps: int = Field(1000, gt=0)
     batch_size: int = Field(16, gt=0, description="contiguous streams")
@@ -48,7 +52,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
-    grad_clip: float = Field(0.25, gt=0)
+    grad_clip: float = Field(0.25, gt=0, description="of the auxiliary losses' gradient likewise, apart")
+    update_every: int = Field(1, gt=0)
+    update_every_after: int = Field(0, ge=0)
     seed: int = 1
     log_every: int = Field(10, gt=0)
     eval_every: int = Field(500, gt=0)

@@ -44,9 +44,10 @@ def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str,
     # Unlike meta tensors, fake ones say that they are on the CPU, so that ops choose the backend that will train.
     with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model = build_model(config, ops)
-        tokens = torch.zeros(batch_size, config.segment_len, dtype=torch.long)
+        tokens = torch.zeros(batch_size, config.unroll_len, dtype=torch.long)
         state = model.init_state(batch_size)
-        model.head.nll(model(tokens, state).hidden, tokens)
+        out = model(tokens, state)
+        model.head.nll(out.hidden, tokens).mean() + sum(out.losses.values())
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)
     weights = sum(parameter.nbytes for parameter in model.parameters())

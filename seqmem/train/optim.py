@@ -22,16 +22,21 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def build_optimizer(model: CausalModel, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays the matrices of linear and recurrent layers; not biases, norms, the embedding or the head."""
-    vocabulary = set(model.head.parameters())
+    """AdamW that decays the matrices of linear and recurrent layers; not biases, norms, the embedding or the head.
+
+    What only auxiliary losses train is a group of its own, the last one, and does not decay.
+    """
+    auxiliary = model.auxiliary_parameters()
+    apart = {*model.head.parameters(), *auxiliary}
     matrices = {
         parameter
         for layer in model.modules()
         if isinstance(layer, nn.Linear | nn.RNNBase)
         for parameter in layer.parameters(recurse=False)
         if parameter.ndim > 1
-    } - vocabulary
+    } - apart
     decayed = [parameter for parameter in model.parameters() if parameter in matrices]
-    kept = [parameter for parameter in model.parameters() if parameter not in matrices]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    kept = [parameter for parameter in model.parameters() if parameter not in {*matrices, *auxiliary}]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
+    groups += [{"params": parameters, "weight_decay": 0.0} for parameters in (kept, auxiliary) if parameters]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)

@@ -27,7 +27,7 @@ class Counters:
         step: steps taken.
         cursor: tokens read by each of the stream's readers.
         seconds: time spent in steps, over all sessions.
-        recent_losses: of the steps since the last logged one, in nats a token.
+        recent_losses: of the steps since the last logged one: ``loss`` in nats a token, ``auxiliary/NAME`` the others.
         recent_seconds: time spent in those.
     """
 
@@ -35,7 +35,7 @@ class Counters:
     step: int = 0
     cursor: int = 0
     seconds: float = 0.0
-    recent_losses: list[float] = field(default_factory=list)
+    recent_losses: dict[str, list[float]] = field(default_factory=dict)
     recent_seconds: float = 0.0
 
 
@@ -56,42 +56,62 @@ class Session:
         self._stream = stream
         self._config = config
         self._memory = model.init_state(config.batch_size)
+        auxiliary = model.auxiliary_parameters()
+        others = set(model.parameters()) - set(auxiliary)
+        self._clipped = {"grad_norm": [parameter for parameter in model.parameters() if parameter in others]}
+        if auxiliary:
+            self._clipped["auxiliary_grad_norm"] = auxiliary
 
-    def step(self) -> float:
-        """Train on the next segment; return the gradient's norm before clipping.
+    def step(self) -> dict[str, float]:
+        """Train on the next segments; return gradient norms before clipping: ``grad_norm``, ``auxiliary_grad_norm``.
 
         Raises:
-            FloatingPointError: the loss or the gradient is not finite; the weights are left as they were.
+            FloatingPointError: a loss or a gradient is not finite; the weights are left as they were.
         """
         start = time.perf_counter()
         counters = self.counters
         counters.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(counters.step, self._config)
+        accumulating = counters.step - self._config.update_every_after
+        num_accumulated = self._config.update_every if accumulating > 0 else 1
+
         inputs, targets = (tokens.to(self.device) for tokens in self._stream.next())
         out = self.model(inputs, self._memory)
-        loss = self.model.head.nll(out.hidden, targets).mean()
-        self.optimizer.zero_grad()
-        (loss + sum(out.losses.values())).backward()
-        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.grad_clip).item()
-        value = loss.item()
-        if not math.isfinite(value + grad_norm):
-            raise FloatingPointError(f"step {counters.step}: loss {value}, gradient norm {grad_norm}")
-        self.optimizer.step()
+        losses = {"loss": self.model.head.nll(out.hidden, targets).mean()}
+        losses |= {f"auxiliary/{name}": loss for name, loss in out.losses.items()}
+        summands = torch.stack([*losses.values()])
+        (summands.sum() / num_accumulated).backward()
+        values = dict(zip(losses, summands.tolist(), strict=True))
+        norms = {name: _gradient_norm(parameters) for name, parameters in self._clipped.items()}
+        if not math.isfinite(sum(values.values()) + sum(norm.item() for norm in norms.values())):
+            raise FloatingPointError(
+                f"step {counters.step}: loss {values['loss']}, gradient norm {norms['grad_norm'].item()}"
+            )
+        if accumulating % num_accumulated == 0:
+            self._update(norms)
         self._memory = out.state.detach()
 
         counters.cursor = self._stream.cursor
-        counters.recent_losses.append(value)
+        for name, value in values.items():
+            counters.recent_losses.setdefault(name, []).append(value)
         elapsed = time.perf_counter() - start
         counters.recent_seconds += elapsed
         counters.seconds += elapsed
-        return grad_norm
+        return {name: norm.item() for name, norm in norms.items()}
 
-    def take_recent(self) -> tuple[list[float], float]:
+    def _update(self, norms: dict[str, Tensor]) -> None:
+        """Change the weights by the gradient accumulated so far, each group of parameters clipped by its own norm."""
+        for name, parameters in self._clipped.items():
+            nn.utils.clip_grads_with_norm_(parameters, self._config.grad_clip, norms[name])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def take_recent(self) -> tuple[dict[str, list[float]], float]:
         """Losses of the steps since the last call, and the seconds they took."""
         counters = self.counters
         losses, seconds = counters.recent_losses, counters.recent_seconds
-        counters.recent_losses, counters.recent_seconds = [], 0.0
+        counters.recent_losses, counters.recent_seconds = {}, 0.0
         return losses, seconds
 
     def save(self, folder: Path) -> None:
@@ -122,6 +142,8 @@ class Session:
         for name, parameter in self.model.named_parameters():
             for moment, tensor in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{moment}.{name}"] = tensor
+            if parameter.grad is not None:
+                tensors[f"gradient.{name}"] = parameter.grad
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -138,7 +160,13 @@ class Session:
             elif section == "optimizer":
                 moment, _, name = rest.partition(".")
                 self.optimizer.state[parameters[name]][moment] = tensor.to(self.device)
+            elif section == "gradient":
+                parameters[rest].grad = tensor.to(self.device)
         self._memory = self._memory.restore(memory).to(self.device)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def _gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

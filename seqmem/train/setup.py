@@ -65,7 +65,7 @@ def start_session(
     torch.manual_seed(recipe.train.seed)
     config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=tokenizer.vocab_size)
     model = build_model(config, ops).to(default_device())
-    stream = TokenStream(corpus.splits["train"], recipe.train.batch_size, config.segment_len)
+    stream = TokenStream(corpus.splits["train"], recipe.train.batch_size, config.unroll_len)
     session = Session(model, stream, recipe.train)
     if checkpoint:
         load_weights(model, checkpoint)

@@ -82,17 +82,17 @@ class Trainer:
         config, session = self._recipe.train, self._session
         step = session.counters.step
         log = MetricsLog(self._run_dir, step, config.tensorboard)
-        status = StatusLine(self._console, step, config.steps, config.batch_size * session.model.config.segment_len)
+        status = StatusLine(self._console, step, config.steps, config.batch_size * session.model.config.unroll_len)
         with log, status, Interrupt(self._console) as interrupt:
             stopping = step >= config.steps
             while not stopping:
-                grad_norm = self._step()
+                norms = self._step()
                 step = session.counters.step
                 is_last = step == config.steps
                 stopping = is_last or interrupt.requested
                 status.advance()
                 if is_last or step % config.log_every == 0:
-                    record = self._measure(grad_norm)
+                    record = self._measure(norms)
                     log.write(record)
                     status.show(record)
                 if is_last or step % config.eval_every == 0:
@@ -113,28 +113,29 @@ class Trainer:
         self._say(f"\n{text}\n")
         self._say(f'Next: seqmem generate {self._run_dir} --prompt "..."\n      seqmem eval {self._run_dir}')
 
-    def _step(self) -> float:
+    def _step(self) -> dict[str, float]:
         try:
             return self._session.step()
         except FloatingPointError as error:
             good = newest_checkpoint(self._run_dir) or "none"
             raise SeqmemError(f"{error}; last good checkpoint: {good}; lower train.lr or train.grad_clip") from None
 
-    def _measure(self, grad_norm: float) -> dict[str, float]:
+    def _measure(self, norms: dict[str, float]) -> dict[str, float]:
         """The record of the steps since the last one."""
         session, config = self._session, self._recipe.train
         losses, seconds = session.take_recent()
-        loss = fmean(losses)
-        num_tokens = len(losses) * config.batch_size * session.model.config.segment_len
+        loss = fmean(losses["loss"])
+        num_tokens = len(losses["loss"]) * config.batch_size * session.model.config.unroll_len
         return {
             "step": session.counters.step,
             "loss": loss,
             "bits_per_byte": loss / math.log(2) * self._tokens_per_byte,
-            "grad_norm": grad_norm,
+            **norms,
             "lr": session.optimizer.param_groups[0]["lr"],
             "tokens_per_second": num_tokens / seconds,
             "memory_mb": peak_memory(session.device),
             "seconds": session.counters.seconds,
+            **{name: fmean(values) for name, values in losses.items() if name != "loss"},
         }
 
     def _validate(self) -> dict[str, float | None]:

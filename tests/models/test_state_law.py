@@ -20,6 +20,38 @@ MODELS = {
     "transformer-xl, adaptive": {"segment_len": 5, "mem_len": 5, "cutoffs": (20, 100), "div_value": 2.0},
     "transformer-xl, no memory": {"segment_len": 8, "mem_len": 0},
     "transformer-xl, segment of one": {"segment_len": 1, "mem_len": 6},
+    "transformer-xl, memory by layer": {
+        "segment_len": 6,
+        "mem_len": {"long": 13, "short": 2, "layers": "last-1"},
+        "attention_range": (4, -1),
+    },
+    "compressive": {"segment_len": 6, "mem_len": 6, "cmem_len": 5, "compression_rate": 2},
+    "compressive, zeros, remainder": {
+        "segment_len": 7,
+        "mem_len": 10,
+        "cmem_len": 5,
+        "compression_rate": 3,
+        "memory_init": "zeros",
+        "pre_norm": True,
+    },
+    "compressive, mean": {"segment_len": 5, "mem_len": 7, "cmem_len": 4, "compression_rate": 3, "compression": "mean"},
+    "compressive, max": {"segment_len": 4, "mem_len": 5, "cmem_len": 1, "compression_rate": 2, "compression": "max"},
+    "compressive, most-used": {
+        "segment_len": 6,
+        "mem_len": 8,
+        "cmem_len": 6,
+        "compression_rate": 2,
+        "compression": "most-used",
+    },
+    "compressive, dilated, by layer": {
+        "segment_len": 6,
+        "mem_len": (7, 9),
+        "cmem_len": (0, 4),
+        "compression_rate": 3,
+        "compression": "dilated-conv",
+        "compression_loss": "auto-encoding",
+    },
+    "compressive, segment of one": {"segment_len": 1, "mem_len": 3, "cmem_len": 3, "compression_rate": 1},
     "transformer": {"segment_len": 11},
     "transformer, pre-LN": {"segment_len": 11, "pre_norm": True},
     "lstm": {"segment_len": 11, "num_layers": 2},
@@ -41,7 +73,8 @@ def tokens(length=60, batch=2):
 
 @pytest.mark.parametrize("label", MODELS)
 def test_state_law(label):
-    results = check_state_law(make(label), tokens())
+    model = make(label)
+    results = check_state_law(model, tokens(max(60, 3 * model.config.turnover + 1)))
     assert len(results) >= 8
     assert all(result.passed for result in results), results
 
