@@ -24,8 +24,8 @@ ALLOWED = {
     "models": {"layers", "ops"} | BASE,
     "testing": MODEL_SIDE,
     "generate": {"data"} | MODEL_SIDE,
-    "report": {"data"} | MODEL_SIDE,
     "train": {"generate", "data"} | MODEL_SIDE,
+    "report": {"train", "generate", "data", "recipe"} | MODEL_SIDE,
     "cli": {"train", "generate", "report", "data", "recipe", "testing"} | MODEL_SIDE,
 }
 TORCH_FREE = {"__init__", "__main__", "errors", "config", "recipe", "cli"}

@@ -1,0 +1,1 @@
+"""Reports: what training wrote, read back as plots and comparisons."""

@@ -1,0 +1,51 @@
+"""``expected.json`` beside a recipe: what its comparison gave when it was published."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from seqmem.config import Section
+from seqmem.errors import SeqmemError
+from seqmem.report.comparison import Comparison
+
+FILE_NAME = "expected.json"
+
+
+class Expected(Section):
+    """Bits/byte at equal tokens by entry, and how far from them another machine may end."""
+
+    tolerance_bits_per_byte: float = 0.02
+    entries: dict[str, float]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """The folder's file, None without one."""
+        file = folder / FILE_NAME
+        if not file.is_file():
+            return None
+        try:
+            return cls.model_validate_json(file.read_text())
+        except ValidationError as error:
+            raise SeqmemError(f"{file}: {error.errors()[0]['msg']}; write it again from a comparison") from None
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> Self:
+        """What this comparison would have others expect."""
+        return cls(entries={row.name: round(row.bits_per_byte.mean, 4) for row in comparison.rows})
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE_NAME).write_text(json.dumps(self.model_dump(), indent=2) + "\n")
+
+    def verdict(self, comparison: Comparison) -> str:
+        """A line: everything as expected, or what is not."""
+        measured = {row.name: row.bits_per_byte.mean for row in comparison.rows}
+        problems = [
+            f"{name} {measured[name]:.4f} instead of {value:.4f}"
+            for name, value in self.entries.items()
+            if name in measured and abs(measured[name] - value) > self.tolerance_bits_per_byte
+        ]
+        problems += [f"{name} is on one side only" for name in sorted(self.entries.keys() ^ measured.keys())]
+        within = f"within {self.tolerance_bits_per_byte} bits/byte of {FILE_NAME}"
+        return f"Not {within}: {'; '.join(problems)}." if problems else f"All entries are {within}."

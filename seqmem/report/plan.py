@@ -1,0 +1,138 @@
+"""``compare.toml`` beside a recipe: which models to compare, each by the settings that make it from the recipe.
+
+::
+
+    title = "Does memory help?"
+    seeds = [1, 2, 3]
+    baseline = "transformer-xl"  # whose parameters, tokens and seconds the others are held to
+
+    [runs.control]
+    model.mem_len = 0
+
+    [runs.transformer-xl]
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from seqmem.config import Recipe, Section, validated
+from seqmem.errors import SeqmemError, nearest
+from seqmem.recipe import find_recipe, load_recipe
+from seqmem.report.comparison import Budget
+from seqmem.report.entries import check_comparable
+from seqmem.report.runs import tokens_a_step
+from seqmem.report.speed import Speed
+
+FILE_NAME = "compare.toml"
+
+
+class ComparisonFile(Section):
+    """What ``compare.toml`` holds."""
+
+    title: str
+    seeds: list[int] = Field(min_length=1)
+    baseline: str
+    runs: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.baseline not in self.runs:
+            raise ValueError(f"baseline '{self.baseline}' is not among [runs]{nearest(self.baseline, self.runs)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {self.seeds}: one is named twice; leave it out")
+        return self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison to be made.
+
+    Args:
+        source: the recipe as the user named it.
+        folder: where recipe and comparison are kept.
+        title, seeds, baseline: of the comparison.
+        settings: of each entry, by dotted key.
+        recipes: of each entry.
+    """
+
+    source: str
+    folder: Path
+    title: str
+    seeds: list[int]
+    baseline: str
+    settings: dict[str, dict[str, Any]]
+    recipes: dict[str, Recipe]
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipes[self.baseline].name
+
+    def budget(self, speeds: Mapping[str, Speed]) -> Budget:
+        """The tokens of the baseline's recipe, and the seconds it takes for them."""
+        recipe = self.recipes[self.baseline]
+        tokens = recipe.train.steps * tokens_a_step(recipe)
+        return Budget(tokens, tokens / speeds[self.baseline].training)
+
+    def steps(self, entry: str, budget: Budget, speed: Speed) -> int:
+        """Steps after which ``entry`` can be read at both budgets: the first validation with enough tokens."""
+        recipe = self.recipes[entry]
+        tokens = max(budget.tokens, budget.seconds * speed.training)
+        tokens_a_validation = recipe.train.eval_every * tokens_a_step(recipe)
+        # The baseline's seconds times its speed are its tokens but for rounding, which must not cost it a validation.
+        return recipe.train.eval_every * math.ceil(tokens / tokens_a_validation * (1 - 1e-9))
+
+
+def load_plan(source: str) -> Plan:
+    """Read the ``compare.toml`` beside the recipe that ``source`` names.
+
+    Raises:
+        SeqmemError: no such file; an unknown key or illegal value in it or in an entry's settings; entries that cannot
+            be compared.
+    """
+    file = find_recipe(source).with_name(FILE_NAME)
+    if not file.is_file():
+        raise SeqmemError(f"recipe '{source}' has no {FILE_NAME} beside it; write {file}, or compare runs")
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # not UTF-8 or not TOML
+        raise SeqmemError(f"{file}: not a comparison: {error}") from None
+    content = validated(ComparisonFile, values, str(file))
+    settings = {name: _dotted(table) for name, table in content.runs.items()}
+    recipes = {name: _entry_recipe(source, f"{file} [runs.{name}]", settings[name]) for name in settings}
+    check_comparable(recipes)
+    return Plan(source, file.parent, content.title, content.seeds, content.baseline, settings, recipes)
+
+
+def _entry_recipe(source: str, where: str, settings: dict[str, Any]) -> Recipe:
+    for key in ("train.seed", "train.steps"):
+        if key in settings:
+            raise SeqmemError(f"{where}: {key} is the same for all entries; remove it here")
+    try:
+        recipe = load_recipe(source, settings)
+        tokens_a_step(recipe)  # builds the model's configuration, and so finds what is wrong in it
+    except SeqmemError as error:
+        raise SeqmemError(f"{where}: {error}") from None
+    if recipe.train.min_lr != recipe.train.lr:
+        raise SeqmemError(
+            f"{where}: a run is read at two budgets, so its learning rate must stay constant; "
+            f"set train.min_lr = {recipe.train.lr}"
+        )
+    return recipe
+
+
+def _dotted(table: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter."""
+    settings: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            settings |= {f"{key}.{inner}": setting for inner, setting in _dotted(value).items()}
+        else:
+            settings[key] = value
+    return settings

@@ -1,0 +1,161 @@
+"""``seqmem compare``: from runs, or from a recipe's ``compare.toml``, to a table and a figure."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seqmem.config import Recipe
+from seqmem.data.tokens import TokenizedCorpus
+from seqmem.report.campaign import Job, train_all
+from seqmem.report.comparison import Budget, Comparison, common_budget
+from seqmem.report.entries import Entry, check_comparable, group_by_seed
+from seqmem.report.expected import Expected
+from seqmem.report.figure import draw_comparison
+from seqmem.report.plan import Plan, load_plan
+from seqmem.report.runs import read_run, tokens_a_step
+from seqmem.report.speed import Speeds, side_by_side
+from seqmem.report.table import markdown, save
+
+
+def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparison:
+    """Compare finished runs at the most tokens and the most seconds that all of them have; the first is the baseline.
+
+    Args:
+        paths: run folders; those that differ in their seed alone are one entry.
+        out: where table, figure and speeds go.
+        console: where to report.
+
+    Raises:
+        SeqmemError: a run that cannot be read, or runs of another text, tokenizer or evaluation.
+    """
+    runs = [read_run(path) for path in paths]
+    groups = group_by_seed(runs)
+    recipes = {name: group[0].recipe for name, group in groups.items()}
+    check_comparable(recipes)
+    _say(console, "Measuring speeds side by side ...")
+    speeds = side_by_side(recipes, runs[0].path, out / "speed.json")
+    entries = [Entry(name, group, speeds.speeds[name]) for name, group in groups.items()]
+    seconds = sum(run.records[-1]["seconds"] for run in runs)
+    comparison = Comparison(
+        title="Comparison",
+        baseline=entries[0].name,
+        budget=common_budget(entries),
+        entries=entries,
+        machine=speeds.machine,
+        text=_text(runs[0].path, runs[0].recipe),
+        cost=f"The runs were trained for {seconds / 60:,.1f} minutes in all.",
+    )
+    _publish(comparison, out, console)
+    return comparison
+
+
+def compare_recipe(source: str, out: Path | None, console: Console) -> Comparison | None:
+    """Train what the ``compare.toml`` beside a recipe names, as far as it is not trained yet, and compare it.
+
+    Args:
+        source: the recipe's name or path.
+        out: where runs, table, figure and speeds go; ``runs/compare-NAME`` by default.
+        console: where to report.
+
+    Returns:
+        The comparison, or None where SIGINT or SIGTERM stopped the training; the next call goes on.
+
+    Raises:
+        SeqmemError: what is wrong with recipe, compare.toml or an earlier run in ``out``; a training that failed.
+    """
+    plan = load_plan(source)
+    out = out or Path("runs") / f"compare-{plan.name}"
+    with _clock(out / "cost.json"):
+        _say(console, "Measuring speeds side by side ...")
+        speeds = side_by_side(plan.recipes, out, out / "speed.json")
+        budget = plan.budget(speeds.speeds)
+        jobs = _jobs(plan, budget, speeds, out)
+        _say(console, _outline(plan, budget, speeds, jobs))
+        if not train_all(jobs, console):
+            _say(console, "Stopped. The same command goes on.")
+            return None
+    minutes = json.loads((out / "cost.json").read_text())["seconds"] / 60
+    comparison = Comparison(
+        title=plan.title,
+        baseline=plan.baseline,
+        budget=budget,
+        entries=[
+            Entry(name, [read_run(_run_folder(out, name, seed)) for seed in plan.seeds], speeds.speeds[name])
+            for name in plan.recipes
+        ],
+        machine=speeds.machine,
+        text=_text(out, plan.recipes[plan.baseline]),
+        cost=f"Measuring speeds and training took the machine {minutes:,.1f} minutes in all.",
+    )
+    _publish(comparison, out, console)
+    Expected.of(comparison).save(out)
+    if expected := Expected.load(plan.folder):
+        _say(console, expected.verdict(comparison))
+    return comparison
+
+
+def _publish(comparison: Comparison, out: Path, console: Console) -> None:
+    """Write table and figure, and print the table."""
+    save(comparison, out)
+    draw_comparison(comparison, out / "compare.png")
+    _say(console, "\n" + markdown(comparison))
+    _say(console, f"Written: {', '.join(str(out / f'compare.{kind}') for kind in ('md', 'csv', 'json', 'png'))}")
+
+
+def _text(folder: Path, recipe: Recipe) -> str:
+    """What ``tokens`` in ``folder`` are, and how ``recipe`` measures on them."""
+    note = TokenizedCorpus.load(folder / "tokens").note.rstrip(".")
+    streams = f"{recipe.eval.batch_size} stream{'s' * (recipe.eval.batch_size > 1)}"
+    return f"{note}. The validation split is read whole, in {streams}, with memory carried along."
+
+
+def _jobs(plan: Plan, budget: Budget, speeds: Speeds, out: Path) -> list[Job]:
+    """All runs, seed by seed, so that an interrupted comparison has something of every entry."""
+    jobs = []
+    for seed in plan.seeds:
+        for name, recipe in plan.recipes.items():
+            length = {"seed": seed, "steps": plan.steps(name, budget, speeds.speeds[name])}
+            settings = plan.settings[name] | {f"train.{key}": value for key, value in length.items()}
+            trained = recipe.model_copy(update={"train": recipe.train.model_copy(update=length)})
+            jobs.append(Job(f"{name}, seed {seed}", _run_folder(out, name, seed), plan.source, settings, trained))
+    return jobs
+
+
+def _run_folder(out: Path, entry: str, seed: int) -> Path:
+    return out / "runs" / entry / f"seed-{seed}"
+
+
+def _outline(plan: Plan, budget: Budget, speeds: Speeds, jobs: Sequence[Job]) -> str:
+    """What is to be trained."""
+    lines = [f"{plan.title}: {budget.tokens:,} tokens or {budget.seconds:,.0f} s for each of {len(jobs)} runs"]
+    width = max(map(len, plan.recipes))
+    for name, recipe in plan.recipes.items():
+        speed = speeds.speeds[name]
+        steps = plan.steps(name, budget, speed)
+        seconds = steps * tokens_a_step(recipe) / speed.training
+        lines.append(
+            f"  {name:<{width}}  {speed.num_parameters:>11,} parameters  {speed.training:>8,.0f} tokens/s  "
+            f"{steps:>7,} steps  {seconds:>6,.0f} s a seed"
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def _clock(file: Path) -> Iterator[None]:
+    """Adds the seconds that the block takes to those in ``file``."""
+    start = time.monotonic()
+    before: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {"seconds": 0.0}
+    try:
+        yield
+    finally:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"seconds": before["seconds"] + time.monotonic() - start}))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,79 @@
+"""A run as reports read it: its recipe, and its metrics over the tokens it has seen."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqmem.config import Recipe
+from seqmem.errors import SeqmemError
+from seqmem.models import model_config
+from seqmem.recipe import load_recipe
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is in a run folder's ``config.json`` and ``metrics.jsonl``.
+
+    Args:
+        path: the run folder.
+        recipe: what it was trained by.
+        records: one a logged step or validation, in order of steps.
+    """
+
+    path: Path
+    recipe: Recipe
+    records: Sequence[Mapping[str, Any]]
+
+    @cached_property
+    def tokens_a_step(self) -> int:
+        """Tokens that a training step reads."""
+        return tokens_a_step(self.recipe)
+
+    def series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens seen and values, both ``[N]`` float64, of the N records in which ``key`` has a value."""
+        points = [
+            (record["step"] * self.tokens_a_step, record[key]) for record in self.records if record.get(key) is not None
+        ]
+        tokens, values = np.array(points, dtype=float).reshape(-1, 2).T
+        return tokens, values
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a run folder, whether it is finished, interrupted or still training.
+
+    Raises:
+        SeqmemError: no such folder, or one in which nothing has been logged.
+    """
+    if not path.is_dir():
+        raise SeqmemError(f"run '{path}' does not exist; name a run folder (runs/RECIPE/TIME)")
+    log, config = path / "metrics.jsonl", path / "config.json"
+    if not log.is_file() or not config.is_file():
+        raise SeqmemError(f"run '{path}' has no metrics.jsonl and config.json; name a run folder (runs/RECIPE/TIME)")
+    lines = log.read_text().splitlines(keepends=True)
+    # The last line of a killed run can be half a record.
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    if not records:
+        raise SeqmemError(f"run '{path}' has logged nothing yet; let it train for train.log_every steps")
+    return RunRecord(path, load_recipe(str(config)), records)
+
+
+def tokens_a_step(recipe: Recipe) -> int:
+    """Tokens that a training step of ``recipe`` reads: streams times the length of a call."""
+    config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=recipe.tokenizer.vocab_size)
+    return recipe.train.batch_size * config.unroll_len
+
+
+def short_labels(paths: Sequence[Path]) -> list[str]:
+    """The name of each folder, after as many of its parents as tell all of them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(part[-depth:]) for part in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    twice = next(path for index, path in enumerate(paths) if parts[index] in parts[:index])
+    raise SeqmemError(f"run '{twice}' is named twice; leave one out")

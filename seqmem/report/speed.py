@@ -1,0 +1,169 @@
+"""Speed of several recipes side by side: they take turns in one process, and medians are compared."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from seqmem.config import Recipe, Section
+from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokens import TokenizedCorpus
+from seqmem.generate.sampling import Sampler
+from seqmem.models.base import CausalModel
+from seqmem.ops import bind
+from seqmem.train.session import Session
+from seqmem.train.setup import prepare_data, start_session
+
+ROUNDS = 8
+STEPS_A_ROUND = 4
+PROMPT_TOKENS = 512
+GENERATED_TOKENS = 100
+
+
+class Machine(Section):
+    """What speeds were measured on."""
+
+    processor: str
+    num_cores: int
+    num_threads: int
+    torch: str
+
+    def __str__(self) -> str:
+        plural = "s" * (self.num_threads > 1)
+        return f"{self.processor}, {self.num_cores} cores, {self.num_threads} thread{plural} a run, torch {self.torch}"
+
+
+class Speed(Section):
+    """A model's size, and its tokens a second in training and in generation (batch 1, memory filled by a prompt)."""
+
+    num_parameters: int
+    training: float
+    generation: float
+
+
+class Speeds(Section):
+    """Speeds by name, the settings they belong to, and the machine."""
+
+    machine: Machine
+    settings: dict[str, dict[str, Any]]
+    speeds: dict[str, Speed]
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What makes two runs comparable as seeds of one entry: all that bears on training but its length and seed."""
+    return recipe.model_dump(
+        mode="json", exclude={"name": True, "description": True, "generate": True, "train": {"seed", "steps"}}
+    )
+
+
+def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path) -> Speeds:
+    """The speeds in ``file`` if they are of these recipes, else measured now and kept there.
+
+    Args:
+        recipes: by name, all of one text and tokenizer.
+        text: a folder with ``tokens`` and ``tokenizer``; made by the first recipe where they are missing.
+    """
+    settings = {name: settings_of(recipe) for name, recipe in recipes.items()}
+    if kept := _kept(file, settings):
+        return kept
+    # A process of its own gives its memory back, and its threads and random numbers are nobody else's. On Linux
+    # moreover a child's peak memory starts at its parent's, and the parent may be about to train.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        machine, speeds = pool.submit(_measure, dict(recipes), text).result()
+    measured = Speeds(machine=machine, settings=settings, speeds=speeds)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(measured.model_dump_json(indent=2) + "\n")
+    return measured
+
+
+def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each contender over ``rounds`` in which all run one after the other; one more warms up."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def _kept(file: Path, settings: dict[str, dict[str, Any]]) -> Speeds | None:
+    try:
+        kept = Speeds.model_validate_json(file.read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return kept if kept.settings == settings else None
+
+
+def _measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:
+    tokenizer, corpus = _text(next(iter(recipes.values())), text)
+    sessions = {
+        name: start_session(recipe, tokenizer, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
+    }
+    training = take_turns({name: partial(_train, session) for name, session in sessions.items()}, ROUNDS)
+    prompt = torch.as_tensor(corpus.splits["validation"][:PROMPT_TOKENS], dtype=torch.long)[None]
+    models = {name: session.model.eval() for name, session in sessions.items()}
+    generation = take_turns({name: _writer(model, prompt) for name, model in models.items()}, ROUNDS)
+    speeds = {}
+    for name, model in models.items():
+        tokens = STEPS_A_ROUND * recipes[name].train.batch_size * model.config.unroll_len
+        speeds[name] = Speed(
+            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            training=tokens / training[name],
+            generation=GENERATED_TOKENS / generation[name],
+        )
+    return _machine(), speeds
+
+
+def _text(recipe: Recipe, folder: Path) -> tuple[Tokenizer, TokenizedCorpus]:
+    if not (folder / "tokens").is_dir():
+        return prepare_data(recipe, folder, None)
+    return Tokenizer.load(folder / "tokenizer"), TokenizedCorpus.load(folder / "tokens")
+
+
+def _train(session: Session) -> None:
+    for _ in range(STEPS_A_ROUND):
+        session.step()
+
+
+@torch.no_grad()
+def _writer(model: CausalModel, prompt: Tensor) -> Callable[[], None]:
+    """Goes on from ``prompt [1, T]``, each time anew."""
+    greedy = Sampler(temperature=0)
+    device = next(model.parameters()).device
+    read = model(prompt.to(device), model.init_state(1))
+    start = model.generation_state(read.state)
+
+    @torch.no_grad()
+    def write() -> None:
+        hidden, state = read.hidden, start
+        for _ in range(GENERATED_TOKENS):
+            token = model.head.sample(hidden[:, -1], greedy)
+            out = model(token[:, None], state)
+            hidden, state = out.hidden, out.state
+        hidden.sum().item()
+
+    return write
+
+
+def _machine() -> Machine:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return Machine(
+        processor=next(names, platform.machine()),
+        num_cores=os.cpu_count() or 1,
+        num_threads=torch.get_num_threads(),
+        torch=torch.__version__,
+    )
