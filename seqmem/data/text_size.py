@@ -15,7 +15,7 @@ class TextSize(NamedTuple):
     num_words: int
 
 
-def text_size(tokens: np.ndarray, tokenizer: Tokenizer, chunk_len: int = 1 << 14) -> TextSize:
+def text_size(tokens: np.ndarray, tokenizer: Tokenizer, chunk_len: int = 1 << 12) -> TextSize:
     """Measure documents laid end to end.
 
     Args:

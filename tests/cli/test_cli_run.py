@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from seqmem.cli.eval import MemoryLength
 from seqmem.config import Recipe
 from seqmem.recipe import builtin_recipes
 
@@ -128,6 +129,26 @@ def test_eval_states_its_protocol_and_writes_it(seqmem, run: Path):
     assert shown.code == 0, shown.err
     assert all(measure in shown.out for measure in ("nats/token", "bits/byte", "word-level perplexity"))
     assert json.loads((run / "eval.json").read_text())["segment_len"] == 8
+
+
+def test_a_memory_length_is_one_number_or_one_a_layer():
+    convert = MemoryLength().convert
+    assert convert("128", None, None) == 128
+    assert convert("16,0,128", None, None) == (16, 0, 128)
+
+
+@pytest.mark.parametrize("length", ["-1", "16,", "16,x", "1.5"])
+def test_eval_refuses_what_is_no_memory_length(seqmem, run: Path, length: str):
+    refused = seqmem("eval", run, "--mem-len", length)
+    assert refused.code == 2
+    assert f"'{length}' is neither a number, as 128, nor one a layer, as 16,16,128." in refused.err
+
+
+@pytest.mark.parametrize(("option", "key"), [("--mem-len", "mem_len"), ("--cmem-len", "cmem_len")])
+@pytest.mark.parametrize("length", ["16", "16,0"])
+def test_eval_names_the_length_that_the_model_lacks(seqmem, run: Path, option: str, key: str, length: str):
+    refused = seqmem("eval", run, option, length)
+    assert (refused.code, refused.err) == (1, f"error: eval.{key}: this model has no {key}; leave it out\n")
 
 
 def test_generate_goes_on_from_the_prompt_and_repeats_itself(seqmem, run: Path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqmem.data.stream import TokenStream, evaluation_segments
 from seqmem.errors import SeqmemError
@@ -54,6 +56,22 @@ def test_evaluation_scores_every_token_once_but_no_bos(batch_size, segment_len):
         for row, target, keep in zip(rows, targets, scored, strict=True):
             row += target[keep].tolist()
     assert [target for row in rows for target in row] == list(range(10, 51))
+
+
+@settings(deadline=None)
+@given(num_tokens=st.integers(2, 40), batch_size=st.integers(1, 9), segment_len=st.integers(1, 12))
+def test_evaluation_segments_are_cut_from_rows_filled_with_bos(num_tokens, batch_size, segment_len):
+    tokens = np.arange(10, 10 + num_tokens, dtype=np.uint16)
+    row_len = -(-(num_tokens - 1) // batch_size)
+    padded = np.full(batch_size * row_len + 1, BOS)
+    padded[:num_tokens] = tokens
+    rows = [torch.from_numpy(part.reshape(batch_size, row_len)) for part in (padded[:-1], padded[1:])]
+    segments = evaluation_segments(tokens, batch_size, segment_len, BOS)
+    inputs, targets, scored = (torch.cat(parts, 1) for parts in zip(*segments, strict=True))
+    assert inputs.dtype == targets.dtype == torch.int64
+    assert torch.equal(inputs, rows[0])
+    assert torch.equal(targets, rows[1])
+    assert torch.equal(scored, rows[1] != BOS)
 
 
 def test_evaluation_keeps_the_last_short_segment():

@@ -21,6 +21,8 @@ def test_saved_tokens_are_the_same(tokenizer, tmp_path):
     assert loaded.splits.keys() == splits.keys()
     for split, tokens in corpus.splits.items():
         assert loaded.splits[split].dtype == tokens.dtype
+        assert isinstance(loaded.splits[split], np.memmap), "mapped, not read"
+        assert not loaded.splits[split].flags.writeable
         assert np.array_equal(loaded.splits[split], tokens)
     assert tokenizer.decode(loaded.splits["train"]) == "one twothree"
 

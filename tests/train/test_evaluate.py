@@ -2,6 +2,8 @@
 
 import json
 import math
+import tracemalloc
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqmem.config import EvalConfig, TokenizerConfig
+from seqmem.config import EvalConfig, TokenizerConfig, validated
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.errors import SeqmemError
+from seqmem.models import build_model
 from seqmem.models.base import CausalModel, ModelConfig, Output
+from seqmem.ops import bind
 from seqmem.state import State
 from seqmem.train.evaluate import at_eval_lengths, evaluate, evaluate_run
 from seqmem.train.trainer import train
@@ -107,7 +111,8 @@ def test_run_is_measured_and_written_down(run):
     evaluation = evaluate_run(run, "test")
     assert json.loads((run / "eval.json").read_text()) == evaluation.to_json()
     assert evaluation.text.startswith("test split of Folder")
-    assert (evaluation.segment_len, evaluation.mem_len) == (8, 12)
+    assert evaluation.lengths == {"segment_len": 8, "mem_len": 12}
+    assert evaluation.lengths.items() <= evaluation.to_json().items()
 
 
 def test_final_validation_record_is_what_eval_says(run):
@@ -133,7 +138,62 @@ def test_memory_helps_or_hurts_but_is_there(run):
     assert with_memory != without
 
 
-def test_length_the_model_does_not_have_is_an_error():
+def test_every_layer_may_have_its_own_memory(run):
+    evaluation = evaluate_run(run, mem_len=(4, 12))
+    assert json.loads((run / "eval.json").read_text())["mem_len"] == [4, 12]
+    assert "4 to 12 tokens of memory" in evaluation.context
+    assert len({evaluate_run(run, mem_len=mem_len).total_nats for mem_len in (4, (4, 12), (12, 4), 12)}) == 4
+    with pytest.raises(SeqmemError, match="3 values for 2 layers"):
+        evaluate_run(run, mem_len=(4, 4, 12))
+
+
+@pytest.mark.parametrize("key", ["mem_len", "cmem_len"])
+def test_length_the_model_does_not_have_is_an_error(key):
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
-    with pytest.raises(SeqmemError, match="this model has no mem_len"):
-        at_eval_lengths(Unigram(tokenizer, 4), EvalConfig(mem_len=3))
+    with pytest.raises(SeqmemError, match=rf"eval\.{key}: this model has no {key}; leave it out"):
+        at_eval_lengths(Unigram(tokenizer, 4), EvalConfig.model_validate({key: 3}))
+
+
+@pytest.mark.parametrize("key", ["mem_len", "cmem_len"])
+@pytest.mark.parametrize("value", [-1, [16, -1], "16,16"])
+def test_what_is_no_memory_length_is_one_message(key, value):
+    with pytest.raises(SeqmemError) as caught:
+        validated(EvalConfig, {key: value}, "eval")
+    assert (
+        str(caught.value) == f"eval: key '{key}' = {value!r}: give a number from 0 up, or one a layer, as [16, 16, 128]"
+    )
+
+
+def test_a_longer_text_takes_no_more_memory(tmp_path):
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    model = Unigram(tokenizer, segment_len=1000)
+    np.save(tmp_path / "tokens.npy", np.resize(tokenizer.encode_documents(DOCUMENTS), 200_000))
+    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
+    evaluate(model, mapped[:2_000], tokenizer)  # makes what is made once and kept
+    peaks = []
+    for num_tokens in (20_000, 200_000):
+        tracemalloc.start()
+        evaluation = evaluate(model, mapped[:num_tokens], tokenizer)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert evaluation.num_tokens > 0.9 * num_tokens
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.05)
+
+
+def test_one_state_of_one_size_is_carried():
+    """Tensors are not traced, so that their number and sizes are looked at."""
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    tokens = np.resize(tokenizer.encode_documents(DOCUMENTS), 2_001)
+    lengths = dict(segment_len=20, mem_len=(30, 70))
+    model = build_model("transformer-xl/tiny", bind(), vocab_size=tokenizer.vocab_size, **lengths)
+    states, sizes = [], []
+
+    def observe(_model: nn.Module, _arguments: tuple, out: Output) -> None:
+        states.append(weakref.ref(out.state))
+        sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in out.state.tensors().values()))
+        assert sum(state() is not None for state in states) <= 2, "the last and the new one"
+
+    model.register_forward_hook(observe)
+    evaluate(model, tokens, tokenizer)
+    assert len(sizes) == 100
+    assert len(set(sizes)) == 1
