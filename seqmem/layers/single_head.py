@@ -53,7 +53,7 @@ class SingleHeadAttention(nn.Module):
         q = self.dropout(self.query_norm(self.query(x)) * self.query_gate.sigmoid()) * self.key_gate.sigmoid()
         dropout = self.dropout.p if self.training else 0.0
         seed = torch.randint(2**62, (), device=x.device) if dropout else None
-        heads = (tensor.unsqueeze(2) for tensor in (q, slots, self.dropout(slots)))
-        out, _ = self.ops.attend(*heads, Band(slots.shape[1] - 1), valid=valid, dropout=dropout, seed=seed)
+        q, k, v = (tensor.unsqueeze(2) for tensor in (q, slots, self.dropout(slots)))
+        out, _ = self.ops.attend(q, k, v, Band(slots.shape[1] - 1), valid=valid, dropout=dropout, seed=seed)
         content, forget = self.overparameters(self.value_gate.sigmoid()).chunk(2)
         return out.squeeze(2) * content.tanh() * forget.sigmoid()

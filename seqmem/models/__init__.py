@@ -10,6 +10,8 @@ from seqmem.ops import Ops
 
 MODELS = {
     "transformer-xl": "seqmem.models.transformer_xl:TransformerXL",
+    "compressive": "seqmem.models.compressive:CompressiveTransformer",
+    "sha-rnn": "seqmem.models.sha_rnn:SHARNN",
     "transformer": "seqmem.models.transformer:Transformer",
     "lstm": "seqmem.models.lstm:LSTM",
 }

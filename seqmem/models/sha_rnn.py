@@ -102,17 +102,16 @@ class Block(nn.Module):
 class SHARNN(CausalModel):
     """LSTM layers, a single attention head over long memory in one or all of them, and Boom feed-forwards.
 
-    Equations, initialisation and sizes are those of the author's published code, whose README gives 63M parameters for
-    ``enwik8`` with ``attention_layers = "all"`` (``"second-last"`` is its minimal model). Linear and embedding weights
-    are N(0, 0.1 / sqrt(d)), biases and gates 0, LSTMs as PyTorch makes them; LN gains are 1, for the code's rule for
-    them names a class that is not the one it uses. Its embedding is not scaled: of the scale that the tied softmax
-    gives it nothing is left behind the first LN. Its three dropout rates, always equal, are one here, and parameters
-    that it never uses are left out.
+    Equations, initialisation and the size ``enwik8`` are those of the author's published code: ``"second-last"`` is its
+    minimal model, ``"all"`` the one of 63M parameters. Linear and embedding weights are N(0, 0.1 / sqrt(d)), biases and
+    gates 0, LSTMs as PyTorch makes them. LN gains are 1: the code's rule for them names PyTorch's LN, but it builds
+    apex's. It does not scale its embedding; the first LN undoes the scale that the tied softmax gives ours. Its three
+    dropout rates, equal in its published command, are one here, and parameters that it never uses are left out.
 
-    Our choices where it leaves the calls to the training loop: memory starts empty and moves at multiples of
-    ``segment_len``, whatever the calls. A token attends to memory as it stood at its segment's start and to its own
-    segment so far; at a segment's end memory becomes the last ``mem_len`` of [memory | segment], and gradients stop
-    there, in memory as in the LSTMs. The code's random segment lengths in training are left out.
+    Our choices, where it leaves lengths to the training loop and shortens them at random: memory starts empty and moves
+    at multiples of ``segment_len``, whatever the calls. A token attends to memory as it stood at its segment's start
+    and to its own segment so far. At a segment's end memory becomes the last ``mem_len`` of [memory | segment], and
+    gradients stop there, in memory as in the LSTMs.
     """
 
     Config: ClassVar = SHARNNConfig

@@ -52,6 +52,8 @@ MODELS = {
         "compression_loss": "auto-encoding",
     },
     "compressive, segment of one": {"segment_len": 1, "mem_len": 3, "cmem_len": 3, "compression_rate": 1},
+    "sha-rnn": {"segment_len": 6, "mem_len": 9},
+    "sha-rnn, attention in all layers": {"segment_len": 5, "mem_len": 3, "num_layers": 3, "attention_layers": "all"},
     "transformer": {"segment_len": 11},
     "transformer, pre-LN": {"segment_len": 11, "pre_norm": True},
     "lstm": {"segment_len": 11, "num_layers": 2},
