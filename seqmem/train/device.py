@@ -1,7 +1,9 @@
 """Where training, evaluation and generation run."""
 
+import contextlib
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -12,8 +14,16 @@ def default_device() -> torch.device:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Peak megabytes so far: allocated on a CUDA device, resident in the process otherwise."""
+    """Peak megabytes since :func:`reset_peak_memory`: allocated on a CUDA device, resident in the process otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start :func:`peak_memory` anew from what is held now; outside Linux the peak of a process stays."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

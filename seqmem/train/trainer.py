@@ -15,7 +15,7 @@ from seqmem.generate.sampling import Sampler
 from seqmem.generate.text import generate
 from seqmem.ops import bind
 from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint
-from seqmem.train.device import peak_memory
+from seqmem.train.device import peak_memory, reset_peak_memory
 from seqmem.train.evaluate import at_eval_lengths, evaluate
 from seqmem.train.interrupt import Interrupt
 from seqmem.train.metrics import MetricsLog
@@ -55,6 +55,7 @@ class Trainer:
             self._say("Preparing text and tokenizer ...")
         self._tokenizer, self._corpus = prepare_data(recipe, run_dir, checkpoint)
         self._session = start_session(recipe, self._tokenizer, self._corpus, self._ops, checkpoint)
+        reset_peak_memory(self._session.device)
         self._tokens_per_byte = _tokens_per_byte(self._tokenizer, self._corpus.splits["train"])
         self._recipe = recipe
         self._run_dir = run_dir
