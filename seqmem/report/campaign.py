@@ -18,8 +18,7 @@ from rich.console import Console
 
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import read_run
-from seqmem.report.speed import settings_of
+from seqmem.report.runs import read_run, settings_of
 from seqmem.train.checkpoint import newest_checkpoint
 from seqmem.train.interrupt import Interrupt
 
@@ -59,7 +58,7 @@ class Job:
         if checkpoint is None:
             return False
         before, now = settings_of(read_run(self.folder).recipe), settings_of(self.recipe)
-        if changed := [key for key in now if before[key] != now[key]]:
+        if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             raise SeqmemError(
                 f"run '{self.folder}' was trained with another {' and '.join(changed)}; "
                 f"remove it or compare in another folder (--out)"
@@ -75,7 +74,7 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "seqmem", "train", self.source, "--run", str(self.folder)]
         # What JSON writes of numbers, strings and lists is TOML too.
-        command += [f"--{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.settings.items()]
+        command += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.settings.items()]
         with self.log.open("a") as log:
             try:
                 # The process inherits the lock and keeps it to its end, even if this one is killed.
@@ -100,7 +99,7 @@ def train_all(jobs: Sequence[Job], console: Console) -> bool:
     num_done = len(jobs) - len(waiting)
     with Interrupt(console) as interrupt, _processes() as running:
         while (waiting or running) and not interrupt.requested:
-            while waiting and len(running) < _at_once(waiting[0].recipe):
+            while waiting and len(running) < num_at_once(waiting[0].recipe):
                 job = waiting.popleft()
                 running[job.label] = job, job.start()
             time.sleep(POLL_SECONDS)
@@ -113,7 +112,8 @@ def train_all(jobs: Sequence[Job], console: Console) -> bool:
         return not waiting and not running
 
 
-def _at_once(recipe: Recipe) -> int:
+def num_at_once(recipe: Recipe) -> int:
+    """How many runs of ``recipe`` the cores hold."""
     num_cores = os.cpu_count() or 1
     return max(1, num_cores // (recipe.train.num_threads or num_cores))
 

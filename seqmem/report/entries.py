@@ -7,8 +7,8 @@ from pathlib import Path
 
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import RunRecord, short_labels
-from seqmem.report.speed import Speed, settings_of
+from seqmem.report.runs import RunRecord, settings_of, short_labels
+from seqmem.report.speed import Speed
 
 
 @dataclass(frozen=True)

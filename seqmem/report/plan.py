@@ -26,7 +26,7 @@ from seqmem.errors import SeqmemError, nearest
 from seqmem.recipe import find_recipe, load_recipe
 from seqmem.report.comparison import Budget
 from seqmem.report.entries import check_comparable
-from seqmem.report.runs import tokens_a_step
+from seqmem.report.runs import dotted, tokens_a_step
 from seqmem.report.speed import Speed
 
 FILE_NAME = "compare.toml"
@@ -104,7 +104,7 @@ def load_plan(source: str) -> Plan:
     except ValueError as error:  # not UTF-8 or not TOML
         raise SeqmemError(f"{file}: not a comparison: {error}") from None
     content = validated(ComparisonFile, values, str(file))
-    settings = {name: _dotted(table) for name, table in content.runs.items()}
+    settings = {name: dotted(table) for name, table in content.runs.items()}
     recipes = {name: _entry_recipe(source, f"{file} [runs.{name}]", settings[name]) for name in settings}
     check_comparable(recipes)
     return Plan(source, file.parent, content.title, content.seeds, content.baseline, settings, recipes)
@@ -125,14 +125,3 @@ def _entry_recipe(source: str, where: str, settings: dict[str, Any]) -> Recipe:
             f"set train.min_lr = {recipe.train.lr}"
         )
     return recipe
-
-
-def _dotted(table: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter."""
-    settings: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            settings |= {f"{key}.{inner}": setting for inner, setting in _dotted(value).items()}
-        else:
-            settings[key] = value
-    return settings

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from seqmem.config import Recipe
 from seqmem.data.tokens import TokenizedCorpus
-from seqmem.report.campaign import Job, train_all
+from seqmem.report.campaign import Job, num_at_once, train_all
 from seqmem.report.comparison import Budget, Comparison, common_budget
 from seqmem.report.entries import Entry, check_comparable, group_by_seed
 from seqmem.report.expected import Expected
@@ -37,8 +37,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
     groups = group_by_seed(runs)
     recipes = {name: group[0].recipe for name, group in groups.items()}
     check_comparable(recipes)
-    _say(console, "Measuring speeds side by side ...")
-    speeds = side_by_side(recipes, runs[0].path, out / "speed.json")
+    speeds = side_by_side(recipes, runs[0].path, out / "speed.json", console)
     entries = [Entry(name, group, speeds.speeds[name]) for name, group in groups.items()]
     seconds = sum(run.records[-1]["seconds"] for run in runs)
     comparison = Comparison(
@@ -71,8 +70,7 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
     plan = load_plan(source)
     out = out or Path("runs") / f"compare-{plan.name}"
     with _clock(out / "cost.json"):
-        _say(console, "Measuring speeds side by side ...")
-        speeds = side_by_side(plan.recipes, out, out / "speed.json")
+        speeds = side_by_side(plan.recipes, out, out / "speed.json", console)
         budget = plan.budget(speeds.speeds)
         jobs = _jobs(plan, budget, speeds, out)
         _say(console, _outline(plan, budget, speeds, jobs))
@@ -131,17 +129,20 @@ def _run_folder(out: Path, entry: str, seed: int) -> Path:
 
 
 def _outline(plan: Plan, budget: Budget, speeds: Speeds, jobs: Sequence[Job]) -> str:
-    """What is to be trained."""
-    lines = [f"{plan.title}: {budget.tokens:,} tokens or {budget.seconds:,.0f} s for each of {len(jobs)} runs"]
+    """What is to be trained, and how long its steps will take."""
+    lines = [f"{plan.title}: {budget.tokens:,} tokens, and {budget.seconds:,.0f} s, of training each"]
     width = max(map(len, plan.recipes))
+    total = 0.0
     for name, recipe in plan.recipes.items():
         speed = speeds.speeds[name]
         steps = plan.steps(name, budget, speed)
         seconds = steps * tokens_a_step(recipe) / speed.training
+        total += seconds * len(plan.seeds) / num_at_once(recipe)
         lines.append(
             f"  {name:<{width}}  {speed.num_parameters:>11,} parameters  {speed.training:>8,.0f} tokens/s  "
-            f"{steps:>7,} steps  {seconds:>6,.0f} s a seed"
+            f"{steps:>7,} steps  {seconds:>6,.0f} s"
         )
+    lines.append(f"{len(jobs)} runs, about {total / 60:,.0f} minutes of steps in all")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """A run as reports read it: its recipe, and its metrics over the tokens it has seen."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,12 +69,34 @@ def tokens_a_step(recipe: Recipe) -> int:
     return recipe.train.batch_size * config.unroll_len
 
 
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What bears on training but its length and seed, by dotted key; equal for the seeds of one entry."""
+    bearing = recipe.model_dump(
+        mode="json", exclude={"name": True, "description": True, "generate": True, "train": {"seed", "steps"}}
+    )
+    return dotted(bearing)
+
+
+def dotted(table: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter."""
+    settings: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            settings |= {f"{key}.{inner}": setting for inner, setting in dotted(value).items()}
+        else:
+            settings[key] = value
+    return settings
+
+
 def short_labels(paths: Sequence[Path]) -> list[str]:
-    """The name of each folder, after as many of its parents as tell all of them apart."""
-    parts = [path.resolve().parts for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
-        labels = ["/".join(part[-depth:]) for part in parts]
-        if len(set(labels)) == len(labels):
-            return labels
-    twice = next(path for index, path in enumerate(paths) if parts[index] in parts[:index])
-    raise SeqmemError(f"run '{twice}' is named twice; leave one out")
+    """What tells folders apart: each path without the beginning that all have in common; its name if it is alone.
+
+    Raises:
+        SeqmemError: the same folder twice.
+    """
+    folders = [path.resolve() for path in paths]
+    for index, folder in enumerate(folders):
+        if folder in folders[:index]:
+            raise SeqmemError(f"run '{paths[index]}' is named twice; leave one out")
+    shared = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return [folder.relative_to(shared).as_posix() for folder in folders]

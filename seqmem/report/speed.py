@@ -11,8 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
+from rich.console import Console
 from torch import Tensor
 
 from seqmem.config import Recipe, Section
@@ -21,6 +23,7 @@ from seqmem.data.tokens import TokenizedCorpus
 from seqmem.generate.sampling import Sampler
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
+from seqmem.report.runs import settings_of
 from seqmem.train.session import Session
 from seqmem.train.setup import prepare_data, start_session
 
@@ -59,23 +62,19 @@ class Speeds(Section):
     speeds: dict[str, Speed]
 
 
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What makes two runs comparable as seeds of one entry: all that bears on training but its length and seed."""
-    return recipe.model_dump(
-        mode="json", exclude={"name": True, "description": True, "generate": True, "train": {"seed", "steps"}}
-    )
-
-
-def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path) -> Speeds:
+def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path, console: Console) -> Speeds:
     """The speeds in ``file`` if they are of these recipes, else measured now and kept there.
 
     Args:
         recipes: by name, all of one text and tokenizer.
         text: a folder with ``tokens`` and ``tokenizer``; made by the first recipe where they are missing.
+        file: where speeds are kept.
+        console: where to say that it takes a while.
     """
     settings = {name: settings_of(recipe) for name, recipe in recipes.items()}
     if kept := _kept(file, settings):
         return kept
+    console.print(f"Measuring the speed of {len(recipes)} models side by side ...", highlight=False)
     # A process of its own gives its memory back, and its threads and random numbers are nobody else's. On Linux
     # moreover a child's peak memory starts at its parent's, and the parent may be about to train.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -112,7 +111,7 @@ def _measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str,
         name: start_session(recipe, tokenizer, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
     }
     training = take_turns({name: partial(_train, session) for name, session in sessions.items()}, ROUNDS)
-    prompt = torch.as_tensor(corpus.splits["validation"][:PROMPT_TOKENS], dtype=torch.long)[None]
+    prompt = torch.from_numpy(corpus.splits["validation"][:PROMPT_TOKENS].astype(np.int64))[None]
     models = {name: session.model.eval() for name, session in sessions.items()}
     generation = take_turns({name: _writer(model, prompt) for name, model in models.items()}, ROUNDS)
     speeds = {}
