@@ -2,6 +2,7 @@
 
 import click
 from attention import attention
+from streaming import streaming
 
 
 @click.group()
@@ -10,4 +11,5 @@ def main() -> None:
 
 
 main.add_command(attention)
+main.add_command(streaming)
 main()
