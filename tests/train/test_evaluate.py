@@ -147,6 +147,20 @@ def test_every_layer_may_have_its_own_memory(run):
         evaluate_run(run, mem_len=(4, 4, 12))
 
 
+def test_compressed_memory_may_have_another_size():
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
+    tokens = tokenizer.encode_documents(DOCUMENTS)
+    model = build_model("compressive/tiny", bind(), vocab_size=tokenizer.vocab_size)
+    nats = set()
+    for cmem_len in (0, 4, [8, 4], 8):
+        config = EvalConfig.model_validate({"segment_len": 8, "mem_len": 8, "cmem_len": cmem_len})
+        evaluation = evaluate(at_eval_lengths(model, config), tokens, tokenizer)
+        assert evaluation.lengths == {"segment_len": 8, "mem_len": 8, "cmem_len": cmem_len}
+        assert evaluation.memory in evaluation.context
+        nats.add(evaluation.total_nats)
+    assert len(nats) == 4
+
+
 @pytest.mark.parametrize("key", ["mem_len", "cmem_len"])
 def test_length_the_model_does_not_have_is_an_error(key):
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
