@@ -11,8 +11,8 @@ Length = Annotated[int, Field(ge=0)]
 class Placement(BaseModel):
     """Long memories in some layers, short ones in the others (Rae and Razavi 2020).
 
-    ``layers`` is ``all``, ``first-k``, ``last-k`` or ``interleaved-k``, counted from the input. The k interleaved layers
-    are spread evenly and end with the last one; the paper does not say where they begin.
+    ``layers`` is ``all``, ``first-k``, ``last-k`` or ``interleaved-k``, counted from the input. The k interleaved
+    layers are spread evenly and end with the last one; the paper does not say where they begin.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -127,9 +127,7 @@ class SegmentedTransformer(CausalModel):
         """Slots of memory of a layer."""
         return sum(self.parts(layer).values())
 
-    def relative_terms(
-        self, num_keys: Sequence[int], cached: tuple[Tensor, ...]
-    ) -> Sequence[RelativeTerms | None]:
+    def relative_terms(self, num_keys: Sequence[int], cached: tuple[Tensor, ...]) -> Sequence[RelativeTerms | None]:
         """For each layer the relative positions of its ``num_keys`` keys, from a cache if there is one."""
         return [None] * self.config.num_layers
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.attention import RelativeTerms
 from seqmem.layers.positions import sinusoid
+from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import PerLayer, per_layer, span
 from seqmem.models.segmented import SegmentedConfig, SegmentedTransformer
 from seqmem.ops import Band, Ops
@@ -78,7 +79,7 @@ class TransformerXL(SegmentedTransformer):
     Razavi 2020, arXiv 2007.03356).
     """
 
-    Config: ClassVar = TransformerXLConfig
+    Config: ClassVar[type[ModelConfig]] = TransformerXLConfig
     SIZES: ClassVar[dict[str, dict]] = {
         "tiny": dict(
             vocab_size=256, num_layers=2, d_model=32, num_heads=2, head_dim=16, d_inner=64, segment_len=16, mem_len=16

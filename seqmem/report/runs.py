@@ -78,11 +78,11 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def dotted(table: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter."""
+    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter; further down, tables are values."""
     settings: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            settings |= {f"{key}.{inner}": setting for inner, setting in dotted(value).items()}
+            settings |= {f"{key}.{inner}": setting for inner, setting in value.items()}
         else:
             settings[key] = value
     return settings
