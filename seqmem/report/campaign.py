@@ -73,8 +73,7 @@ class Job:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "seqmem", "train", self.source, "--run", str(self.folder)]
-        # What JSON writes of numbers, strings and lists is TOML too.
-        command += [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.settings.items()]
+        command += [f"{key}={_toml(value)}" for key, value in self.settings.items()]
         with self.log.open("a") as log:
             try:
                 # The process inherits the lock and keeps it to its end, even if this one is killed.
@@ -116,6 +115,16 @@ def num_at_once(recipe: Recipe) -> int:
     """How many runs of ``recipe`` the cores hold."""
     num_cores = os.cpu_count() or 1
     return max(1, num_cores // (recipe.train.num_threads or num_cores))
+
+
+def _toml(value: Any) -> str:
+    """``value`` as it would stand in a recipe, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # What JSON writes of a number, a string or a truth value is TOML too.
+    return json.dumps(value, ensure_ascii=False)
 
 
 @contextmanager
