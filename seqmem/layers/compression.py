@@ -92,7 +92,7 @@ class DilatedConvolution(Convolution):
             nn.Conv1d(d_model, d_model, KERNEL_SIZE, dilation=dilation, padding=dilation) for dilation in DILATIONS
         )
         for conv in self.dilated:
-            nn.init.normal_(cast(nn.Conv1d, conv).weight, 0, INIT_STD)
+            nn.init.normal_(cast(nn.Conv1d, conv).weight, 0, INIT_STD / KERNEL_SIZE)
 
     def forward(self, slots: Tensor, usage: Tensor | None = None) -> Tensor:
         x = slots.transpose(1, 2)
