@@ -78,7 +78,7 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def dotted(table: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` are both the latter; further down, tables are values."""
+    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` both are the latter; deeper tables are values."""
     settings: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -75,10 +75,7 @@ def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path, console:
     if kept := _kept(file, settings):
         return kept
     console.print(f"Measuring the speed of {len(recipes)} models side by side ...", highlight=False)
-    # A process of its own gives its memory back, and its threads and random numbers are nobody else's. On Linux
-    # moreover a child's peak memory starts at its parent's, and the parent may be about to train.
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        machine, speeds = pool.submit(_measure, dict(recipes), text).result()
+    machine, speeds = _measure_apart(recipes, text)
     measured = Speeds(machine=machine, settings=settings, speeds=speeds)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(measured.model_dump_json(indent=2) + "\n")
@@ -103,6 +100,15 @@ def _kept(file: Path, settings: dict[str, dict[str, Any]]) -> Speeds | None:
     except (FileNotFoundError, ValidationError):
         return None
     return kept if kept.settings == settings else None
+
+
+def _measure_apart(recipes: Mapping[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:
+    """Measure in a process of its own, whose memory, threads and random numbers are nobody else's.
+
+    On Linux a process's peak memory begins with its parent's, and this one may be about to train runs.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_measure, dict(recipes), text).result()
 
 
 def _measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:

@@ -1,0 +1,140 @@
+"""``seqmem compare``: from a recipe to trained runs, a table and a figure."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RECIPE = """
+name = "tiny"
+description = "runs of a second"
+[data]
+path = "books"
+[tokenizer]
+kind = "bpe"
+vocab_size = 300
+[model]
+name = "transformer-xl"
+num_layers = 1
+d_model = 16
+num_heads = 2
+head_dim = 8
+d_inner = 16
+segment_len = 8
+mem_len = 8
+[train]
+steps = 6
+batch_size = 2
+lr = 1e-2
+min_lr = 1e-2
+warmup_steps = 1
+log_every = 2
+eval_every = 2
+checkpoint_every = 2
+num_threads = 1
+[eval]
+batch_size = 64
+[generate]
+tokens = 4
+"""
+COMPARISON = """
+title = "Does memory help?"
+seeds = [7]
+baseline = "xl"
+[runs.control]
+model.mem_len = 0
+backend = "pytorch"
+[runs.xl]
+"""
+FILES = {"compare.md", "compare.csv", "compare.json", "compare.png", "expected.json"}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("comparison")
+    (folder / "books").mkdir()
+    text = "\n".join(f"And the {number}th line tells of {number * number} ships." for number in range(600))
+    (folder / "books/one.txt").write_text(text)
+    (folder / "tiny").mkdir()
+    (folder / "tiny/recipe.toml").write_text(RECIPE)
+    (folder / "tiny/compare.toml").write_text(COMPARISON)
+    return folder
+
+
+@pytest.fixture
+def compared(seqmem: Callable, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished comparison, made by the first test that wants it."""
+    monkeypatch.chdir(workplace)
+    out = workplace / "runs/compare-tiny"
+    if not out.exists():
+        finished = seqmem("compare", "--recipe", "tiny")
+        assert finished.code == 0, finished.err
+        assert "| xl " in finished.out
+    return out
+
+
+def test_a_recipe_becomes_a_table(compared: Path):
+    assert {file.name for file in compared.iterdir()} >= FILES
+    comparison = json.loads((compared / "compare.json").read_text())
+    assert comparison["budget"]["tokens"] == 6 * 2 * 8
+    assert comparison["budget"]["seconds"] > 0
+    entries = {entry["name"]: entry for entry in comparison["entries"]}
+    assert entries.keys() == {"control", "xl"}
+    for entry in entries.values():
+        records = (compared / "runs" / entry["name"] / "seed-7/metrics.jsonl").read_text().splitlines()
+        by_step = {record["step"]: record.get("validation_bits_per_byte") for record in map(json.loads, records)}
+        assert entry["bits_per_byte"]["values"] == [pytest.approx(by_step[6])]
+        assert entry["training_tokens_per_second"] > 0
+        assert entry["generation_tokens_per_second"] > 0
+        assert entry["peak_memory_mb"] > 0
+    assert entries["xl"]["tokens_in_equal_seconds"] == pytest.approx(6 * 2 * 8)
+    expected = json.loads((compared / "expected.json").read_text())["entries"]
+    assert expected == {
+        name: pytest.approx(entry["bits_per_byte"]["mean"], abs=1e-4) for name, entry in entries.items()
+    }
+
+
+def test_a_second_call_trains_nothing(seqmem: Callable, compared: Path, workplace: Path):
+    logs = {file: file.read_text() for file in compared.glob("runs/*/*/train.log")}
+    assert len(logs) == 2
+    (workplace / "tiny/expected.json").write_text((compared / "expected.json").read_text())
+    finished = seqmem("compare", "--recipe", "tiny")
+    assert finished.code == 0, finished.err
+    assert "Measuring the speed" not in finished.out
+    assert "All entries are within 0.02 bits/byte of expected.json." in finished.out
+    assert {file: file.read_text() for file in logs} == logs
+
+
+def test_runs_become_a_table(seqmem: Callable, compared: Path):
+    finished = seqmem("compare", *sorted(compared.glob("runs/*/seed-7")), "--out", "chosen")
+    assert finished.code == 0, finished.err
+    assert {file.name for file in Path("chosen").iterdir()} >= FILES - {"expected.json"}
+    table = json.loads(Path("chosen/compare.json").read_text())
+    assert table["baseline"] == "control/seed-7"
+    assert {entry["name"] for entry in table["entries"]} == {"control/seed-7", "xl/seed-7"}
+    assert table["budget"]["tokens"] == 6 * 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        ((), 2, "Name either runs or --recipe RECIPE"),
+        (("runs/none",), 1, "error: run 'runs/none' does not exist"),
+        (("--recipe", "tinny"), 1, "error: no file, folder or built-in recipe 'tinny'"),
+        (("--recipe", "pg19"), 1, "error: recipe 'pg19' has no compare.toml beside it"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error_of_a_line(
+    seqmem: Callable,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    error: str,
+):
+    monkeypatch.chdir(workplace)
+    finished = seqmem("compare", *arguments)
+    assert finished.code == code
+    assert error in finished.err
+    assert "Traceback" not in finished.err

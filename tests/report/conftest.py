@@ -1,0 +1,69 @@
+"""Hand-made run folders: two streams of eight tokens, so that a step reads sixteen."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqmem.config import Recipe, validated
+from seqmem.report.entries import Entry
+from seqmem.report.runs import RunRecord, read_run
+from seqmem.report.speed import Speed
+
+TOKENS_A_STEP = 16
+
+
+@pytest.fixture
+def recipe() -> Callable[..., Recipe]:
+    """``recipe(steps=10)`` with changes to its training section, or ``recipe(model={...})``."""
+
+    def make(model: dict[str, Any] | None = None, **train: Any) -> Recipe:
+        values = {
+            "name": "tiny",
+            "description": "for tests",
+            "tokenizer": {"vocab_size": 300},
+            "model": {"name": "lstm", "num_layers": 1, "d_model": 8, "segment_len": 8} | (model or {}),
+            "train": {"batch_size": 2, "steps": 100, "min_lr": 1e-3} | train,
+        }
+        return validated(Recipe, values, "test")
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path: Path, recipe: Callable[..., Recipe]) -> Callable[..., RunRecord]:
+    """``run("name", {step: nats/token}, seed=1)``: validations, bits/byte half and nats/word 1.25 of that."""
+
+    def make(name: str, nats: dict[int, float], memory_mb: Sequence[float] = (500.0,), **train: Any) -> RunRecord:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(recipe(**train).model_dump_json())
+        records = [validation(step, value) for step, value in nats.items()]
+        records += [{"step": max(nats, default=1), "loss": 3.0, "memory_mb": used} for used in memory_mb]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        return read_run(folder)
+
+    return make
+
+
+def validation(step: int, nats: float) -> dict[str, float | None]:
+    return {
+        "step": step,
+        "validation_nats_per_token": nats,
+        "validation_bits_per_byte": nats / 2,
+        "validation_word_perplexity": math.exp(nats * 1.25) if nats < 500 else None,
+        "seconds": step * 0.5,
+    }
+
+
+@pytest.fixture
+def entry() -> Callable[..., Entry]:
+    """``entry("name", run, ..., training=100.0)`` with a speed in tokens/s."""
+
+    def make(name: str, *runs: RunRecord, training: float = 100.0, num_parameters: int = 1000) -> Entry:
+        return Entry(name, runs, Speed(num_parameters=num_parameters, training=training, generation=training / 10))
+
+    return make

@@ -1,0 +1,94 @@
+"""The table as text."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seqmem.errors import SeqmemError
+from seqmem.report.comparison import Budget, Comparison
+from seqmem.report.entries import Entry
+from seqmem.report.expected import Expected
+from seqmem.report.runs import RunRecord
+from seqmem.report.speed import Machine
+from seqmem.report.table import markdown, save
+
+
+@pytest.fixture
+def comparison(run: Callable[..., RunRecord], entry: Callable[..., Entry]) -> Comparison:
+    """Two entries of two seeds each, the second of them faster and larger."""
+    falling = {"min_lr": 0.0, "steps": 40}
+    slow = [run(f"slow/{seed}", {10: 4.0 + 0.2 * seed, 20: 3.0}, seed=seed) for seed in (1, 2)]
+    fast = [run(f"fast/{seed}", {10: 4.0, 30: 3.0}, seed=seed, **falling) for seed in (1, 2)]
+    return Comparison(
+        title="Who wins?",
+        baseline="slow",
+        budget=Budget(160, 16.0),
+        entries=[entry("slow", *slow, training=10), entry("fast", *fast, training=20, num_parameters=1500)],
+        machine=Machine(processor="abacus", num_cores=2, num_threads=1, torch="2.12"),
+        text="A text.",
+        cost="It took a while.",
+    )
+
+
+def test_markdown_shows_the_table_and_how_it_came_about(comparison: Comparison):
+    title, table, protocol, unmatched, midway = markdown(comparison).strip().split("\n\n")
+    assert title == "# Who wins?"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert [line[0] for line in cells] == ["model", "-----", "fast", "slow"]
+    assert cells[2][:4] == ["fast", "1,500 (150.0%)*", "2.0000 ± 0.0000", "148.4 ± 0.0"]
+    assert cells[2][4:] == ["1.7500 ± 0.0000", "20", "2", "500", "15"]
+    assert cells[3][2:5] == ["2.1500 ± 0.0707", "217.6 ± 38.3", "2.1500 ± 0.0707"]
+    assert len({len(line) for line in table.splitlines()}) == 1
+    for said in ("A text.", "160 training tokens", "16 s", "seeds 1, 2", "abacus, 2 cores, 1 thread a run, torch 2.12"):
+        assert said in protocol
+    assert unmatched == "* parameters more than 2% off those of slow: fast (+50.0%)."
+    assert midway.startswith("Read in mid-schedule, before the learning rate had come down: fast.")
+
+
+def test_files_hold_the_numbers(comparison: Comparison, tmp_path: Path):
+    save(comparison, tmp_path / "out")
+    whole = json.loads((tmp_path / "out/compare.json").read_text())
+    assert whole["budget"] == {"tokens": 160, "seconds": 16.0}
+    fast, slow = whole["entries"]
+    assert slow["bits_per_byte"]["values"] == pytest.approx([2.1, 2.2])
+    assert fast["tokens_in_equal_seconds"] == 320
+    rows = list(csv.DictReader((tmp_path / "out/compare.csv").open()))
+    assert [row["name"] for row in rows] == ["fast", "slow"]
+    assert float(rows[1]["bits_per_byte"]) == pytest.approx(2.15)
+    assert float(rows[1]["bits_per_byte_std"]) == pytest.approx(0.1 / math.sqrt(2))
+    assert rows[1]["seeds"] == "1 2"
+
+
+def test_an_infinite_perplexity_is_null_in_json(comparison: Comparison, tmp_path: Path):
+    for run in comparison.entries[0].runs:
+        for record in run.records:
+            record.pop("validation_word_perplexity", None)
+    save(comparison, tmp_path)
+    slow = json.loads((tmp_path / "compare.json").read_text())["entries"][1]
+    assert slow["word_perplexity"] == {"mean": None, "std": None, "values": [None, None]}
+    assert " inf " in (tmp_path / "compare.md").read_text()
+
+
+def test_what_is_expected_can_be_written_and_met(comparison: Comparison, tmp_path: Path):
+    Expected.of(comparison).save(tmp_path)
+    expected = Expected.load(tmp_path)
+    assert expected == Expected(tolerance_bits_per_byte=0.02, entries={"fast": 2.0, "slow": 2.15})
+    assert expected.verdict(comparison) == "All entries are within 0.02 bits/byte of expected.json."
+
+
+def test_what_is_not_as_expected_is_named(comparison: Comparison):
+    expected = Expected(tolerance_bits_per_byte=0.1, entries={"fast": 2.09, "slow": 2.3, "gone": 1.0})
+    assert expected.verdict(comparison) == (
+        "Not within 0.1 bits/byte of expected.json: slow 2.1500 instead of 2.3000; gone is on one side only."
+    )
+
+
+def test_a_spoilt_expectation_is_refused(tmp_path: Path):
+    assert Expected.load(tmp_path) is None
+    (tmp_path / "expected.json").write_text('{"entries": 3}')
+    with pytest.raises(SeqmemError, match=r"expected\.json: .* write it again"):
+        Expected.load(tmp_path)
