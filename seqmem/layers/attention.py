@@ -36,36 +36,37 @@ class SelfAttention(nn.Module):
         self.dropout = dropout
         self.ops = ops
 
-    def queries(self, x: Float[Tensor, "B T d"], frozen: bool = False) -> Float[Tensor, "B T H D"]:
-        """Queries of layer inputs; frozen, gradients reach x but no weight."""
-        return self._projected(x, slice(None, self.width), (), frozen)
+    def project(self, x: Float[Tensor, "B T d"]) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T 2 H D"]]:
+        """Queries, and keys with values, of the present's inputs."""
+        projected = self.qkv(x).unflatten(-1, (3, *self.heads))
+        return projected[:, :, 0], projected[:, :, 1:]
+
+    def queries(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T H D"]:
+        """Queries alone."""
+        return nn.functional.linear(x, self.qkv.weight[: self.width]).unflatten(-1, self.heads)
 
     def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
-        """Keys and values of layer inputs; frozen, gradients reach x but no weight."""
-        return self._projected(x, slice(self.width, None), (2,), frozen)
-
-    def _projected(self, x: Tensor, rows: slice, parts: tuple[int, ...], frozen: bool) -> Tensor:
+        """Keys and values alone; frozen, gradients reach x but no weight."""
         weight = self.qkv.weight.detach() if frozen else self.qkv.weight
-        return nn.functional.linear(x, weight[rows]).unflatten(-1, (*parts, *self.heads))
+        return nn.functional.linear(x, weight[self.width :]).unflatten(-1, (2, *self.heads))
 
     def forward(
         self,
-        x: Float[Tensor, "B T d"],
+        q: Float[Tensor, "B T H D"],
         keys_values: Float[Tensor, "B S 2 H D"],
         band: Band,
         valid: Bool[Tensor, "B S"] | None = None,
         relative: RelativeTerms | None = None,
         with_usage: bool = False,
     ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B S H"] | None]:
-        """Attend from x, the last T of the S keys' positions; return also the mass each key received, if asked."""
-        q = self.queries(x)
+        """Attend from the last T of the S keys' positions; return also the mass each key received, if asked."""
         k, v = keys_values.unbind(2)
         rel = None
         if relative is not None:
             rel = (q + relative.v, relative.r)
             q = q + relative.u
         dropout = self.dropout if self.training else 0.0
-        seed = torch.randint(2**62, (), device=x.device) if dropout else None
+        seed = torch.randint(2**62, (), device=q.device) if dropout else None
         out, lse = self.ops.attend(q, k, v, band, rel=rel, valid=valid, dropout=dropout, seed=seed)
         usage = self.ops.key_usage(q, k, band, lse, rel=rel, valid=valid) if with_usage else None
         return self.out(out.flatten(2)), usage
@@ -93,27 +94,31 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.pre_norm = pre_norm
 
-    def extend(self, past: Tensor, x: Float[Tensor, "B T d"]) -> tuple[Tensor, Float[Tensor, "B S 2 H D"]]:
-        """Append the present to the past; return the longer past, and the keys and values of all of it.
+    def extend(
+        self, past: Tensor, x: Float[Tensor, "B T d"]
+    ) -> tuple[Tensor, Float[Tensor, "B T H D"], Float[Tensor, "B S 2 H D"]]:
+        """Append the present to the past.
 
         Args:
             past: earlier inputs ``[B, L, d]``, or cached keys and values ``[B, L, 2, H, D]``.
-        """
-        if past.dim() == 3:
-            past = torch.cat([past, x], 1)
-            return past, self.keys_values(past)
-        past = torch.cat([past, self.keys_values(x)], 1)
-        return past, past
 
-    def queries(self, x: Float[Tensor, "B T d"], frozen: bool = False) -> Float[Tensor, "B T H D"]:
-        """Queries that this block's inputs give; frozen, gradients reach x but no weight."""
-        return self.attention.queries(self._normed(x, frozen), frozen)
+        Returns:
+            The longer past, the present's queries, and the keys and values of all of it, S = L + T.
+        """
+        is_cached = past.dim() == 5
+        q, present = self.attention.project(self._normed(x))
+        keys_values = torch.cat([past if is_cached else self.keys_values(past), present], 1)
+        return (keys_values if is_cached else torch.cat([past, x], 1)), q, keys_values
+
+    def queries(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T H D"]:
+        """Queries that this block's inputs give."""
+        return self.attention.queries(self._normed(x))
 
     def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
         """Keys and values that this block's inputs give; frozen, gradients reach x but no weight."""
         return self.attention.keys_values(self._normed(x, frozen), frozen)
 
-    def _normed(self, x: Tensor, frozen: bool) -> Tensor:
+    def _normed(self, x: Tensor, frozen: bool = False) -> Tensor:
         if not self.pre_norm:
             return x
         norm = self.attention_norm
@@ -123,6 +128,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T d"],
+        q: Float[Tensor, "B T H D"],
         keys_values: Float[Tensor, "B S 2 H D"],
         band: Band,
         valid: Bool[Tensor, "B S"] | None = None,
@@ -130,7 +136,7 @@ class Block(nn.Module):
         with_usage: bool = False,
     ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B S H"] | None]:
         """The next layer's input; and the attention mass each key received, if asked."""
-        attended, usage = self.attention(self._normed(x, False), keys_values, band, valid, relative, with_usage)
+        attended, usage = self.attention(q, keys_values, band, valid, relative, with_usage)
         x = x + self.dropout(attended)
         if self.pre_norm:
             return x + self.feed_forward(self.feed_forward_norm(x)), usage

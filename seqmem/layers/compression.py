@@ -139,7 +139,7 @@ def auto_encoding_loss(
 def attention_reconstruction_loss(
     block: Block,
     segment: Float[Tensor, "B T d"],
-    original: tuple[Float[Tensor, "B n d"], Bool[Tensor, "B n"] | None],
+    original: tuple[Float[Tensor, "B n 2 H D"], Bool[Tensor, "B n"] | None],
     compressed: tuple[Float[Tensor, "B m d"], Bool[Tensor, "B m"] | None],
 ) -> Tensor:
     """Mean squared error between what a segment reads from slots and from their compression (Algorithm 2).
@@ -150,14 +150,16 @@ def attention_reconstruction_loss(
 
     Args:
         segment: inputs of the layer, the queries.
-        original, compressed: layer inputs to read from, and which of them take part.
+        original: keys and values of the slots, and which of them take part.
+        compressed: what the slots became, and which take part.
     """
+
+    def reading(keys_values: Tensor, valid: Tensor | None) -> Tensor:
+        k, v = keys_values.unbind(2)
+        return block.attention.ops.attend(q, k, v, Dense(), valid=valid)[0]
+
     with torch.no_grad():
         q = block.queries(segment)
-        target = _reading(block, q, *original)
-    return F.mse_loss(_reading(block, q, *compressed), target)
-
-
-def _reading(block: Block, q: Tensor, slots: Tensor, valid: Tensor | None) -> Tensor:
-    k, v = block.keys_values(slots, frozen=True).unbind(2)
-    return block.attention.ops.attend(q, k, v, Dense(), valid=valid)[0]
+        target = reading(*original)
+    slots, valid = compressed
+    return F.mse_loss(reading(block.keys_values(slots, frozen=True), valid), target)

@@ -191,11 +191,12 @@ class CompressiveTransformer(TransformerXL):
         )
         return super()._extended(replace(state, usage=usage, inputs=inputs), passes)
 
-    def _at_border(self, state: SegmentedState) -> tuple[SegmentedState, dict[str, Tensor]]:
+    def _at_border(self, state: SegmentedState, passes: list[LayerPass]) -> tuple[SegmentedState, dict[str, Tensor]]:
         assert isinstance(state, CompressiveState)
         past, losses = [], {}
         for layer in range(self.config.num_layers):
-            slots, loss = self._compressed(layer, state) if self.cmem_lens[layer] else (None, None)
+            has_slots = self.cmem_lens[layer]
+            slots, loss = self._compressed(layer, state, passes[layer].keys_values) if has_slots else (None, None)
             past.append(self._shifted(layer, state.past[layer], slots))
             if loss is not None:
                 losses[f"{str(self.config.objective).replace('-', '_')}.{layer}"] = loss
@@ -203,15 +204,16 @@ class CompressiveTransformer(TransformerXL):
         inputs = tuple(layer[:, self.config.segment_len :] for layer in state.inputs)
         return self._rolled(replace(state, usage=usage, inputs=inputs), tuple(past)), losses
 
-    def _compressed(self, layer: int, state: CompressiveState) -> tuple[Tensor, Tensor | None]:
+    def _compressed(self, layer: int, state: CompressiveState, keys_values: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the slots that leave memory become, as ``past`` keeps it, and the loss that teaches the compression."""
         cmem_len, length = self.cmem_lens[layer], self.config.segment_len
+        leaving = slice(cmem_len, cmem_len + length)
         block = cast(Block, self.blocks[layer])
         compression = cast(Compression, self.compressions[layer])
         inputs = state.inputs[layer] if state.inputs else state.past[layer][:, cmem_len:]
         evicted, segment = inputs[:, :length], inputs[:, self.mem_lens[layer] :]
         valid = self.slots_valid(layer, state.filled)
-        valid = None if valid is None else valid[:, cmem_len : cmem_len + length]
+        valid = None if valid is None else valid[:, leaving]
         usage = state.usage[layer] if state.usage else None
         if usage is not None and valid is not None:
             usage = usage.masked_fill(~valid, -1)
@@ -221,19 +223,19 @@ class CompressiveTransformer(TransformerXL):
         loss = None
         if learns_apart:
             if self.training and torch.is_grad_enabled():
-                loss = self._reconstruction_loss(layer, segment.detach(), evicted.detach(), valid, slots)
+                loss = self._loss(layer, segment, evicted.detach(), keys_values[:, leaving], valid, slots)
             slots = slots.detach()
         return (block.keys_values(slots) if state.inputs else slots), loss
 
-    def _reconstruction_loss(
-        self, layer: int, segment: Tensor, evicted: Tensor, valid: Tensor | None, slots: Tensor
+    def _loss(
+        self, layer: int, segment: Tensor, evicted: Tensor, keys_values: Tensor, valid: Tensor | None, slots: Tensor
     ) -> Tensor:
         compression = cast(Compression, self.compressions[layer])
         whole = None if valid is None else compression.grouped(valid).all(2)
         if self.config.objective == "auto-encoding":
             return auto_encoding_loss(cast(Decoder, self.decoders[layer]), compression.grouped(evicted), slots, whole)
         block = cast(Block, self.blocks[layer])
-        return attention_reconstruction_loss(block, segment, (evicted, valid), (slots, whole))
+        return attention_reconstruction_loss(block, segment, (keys_values, valid), (slots, whole))
 
     def _shifted(self, layer: int, past: Tensor, slots: Tensor | None) -> Tensor:
         """``past`` after a border: the oldest slots make room for what memory gives, and memory for the segment."""

@@ -67,11 +67,13 @@ class LayerPass:
     Args:
         inputs: ``[B, T, d]``.
         past: the state's, extended by the call.
+        keys_values: that ``past`` gives, ``[B, S, 2, H, D]``.
         usage: attention mass each key received ``[B, S, H]``, where it was asked for.
     """
 
     inputs: Tensor
     past: Tensor
+    keys_values: Tensor
     usage: Tensor | None
 
 
@@ -169,7 +171,7 @@ class SegmentedTransformer(CausalModel):
             x, passes = self._through_layers(inputs[:, start : start + room], state)
             state = self._extended(state, passes)
             if state.position % self.config.segment_len == 0:
-                state, border_losses = self._at_border(state)
+                state, border_losses = self._at_border(state, passes)
                 losses |= {name: losses.get(name, 0) + loss for name, loss in border_losses.items()}
             hidden.append(self.dropout(self.final_norm(x)))
             start += room
@@ -206,12 +208,12 @@ class SegmentedTransformer(CausalModel):
         terms = self.relative_terms(num_keys, state.relative)
         passes = []
         for layer, block in enumerate(self._blocks()):
-            past, keys_values = block.extend(state.past[layer], x)
+            past, q, keys_values = block.extend(state.past[layer], x)
             band, valid = self.band(layer, num_keys[layer]), self.slots_valid(layer, state.filled)
             if valid is not None:
                 valid = nn.functional.pad(valid, (0, num_keys[layer] - valid.shape[1]), value=True)
-            output, usage = block(x, keys_values, band, valid, terms[layer], with_usage)
-            passes.append(LayerPass(x, past, usage))
+            output, usage = block(x, q, keys_values, band, valid, terms[layer], with_usage)
+            passes.append(LayerPass(x, past, keys_values, usage))
             x = output
         return x, passes
 
@@ -220,8 +222,8 @@ class SegmentedTransformer(CausalModel):
         past = tuple(passed.past for passed in passes)
         return replace(state, past=past, position=state.position + passes[0].inputs.shape[1])
 
-    def _at_border(self, state: SegmentedState) -> tuple[SegmentedState, dict[str, Tensor]]:
-        """Memory takes in the finished segment; the state, and extra losses by name."""
+    def _at_border(self, state: SegmentedState, passes: list[LayerPass]) -> tuple[SegmentedState, dict[str, Tensor]]:
+        """Memory takes in the segment that a call has finished; the state, and extra losses by name."""
         past = tuple(layer[:, layer.shape[1] - self.num_slots(i) :] for i, layer in enumerate(state.past))
         return self._rolled(state, past), {}
 

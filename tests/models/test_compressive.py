@@ -250,7 +250,8 @@ def test_attention_reconstruction_by_loops():
         return torch.stack(outs)
 
     expected = (read(old) - read(new)).square().mean()
-    torch.testing.assert_close(attention_reconstruction_loss(block, segment, (old, None), (new, None)), expected)
+    loss = attention_reconstruction_loss(block, segment, (block.keys_values(old), None), (new, None))
+    torch.testing.assert_close(loss, expected)
 
 
 def test_reconstruction_is_perfect_where_nothing_is_lost():

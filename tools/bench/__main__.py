@@ -2,6 +2,7 @@
 
 import click
 from attention import attention
+from compressive import compressive
 from streaming import streaming
 
 
@@ -11,5 +12,6 @@ def main() -> None:
 
 
 main.add_command(attention)
+main.add_command(compressive)
 main.add_command(streaming)
 main()
