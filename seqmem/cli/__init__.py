@@ -11,6 +11,7 @@ from seqmem.errors import SeqmemError, nearest
 VERBS = {
     "train": "Train a recipe, or go on with a run.",
     "eval": "Measure a run: nats/token, bits/byte, word-level perplexity.",
+    "plot": "Draw what runs have logged, and where their models attend.",
     "compare": "Compare runs, or train and compare what a recipe names: one protocol, one table.",
     "generate": "Write text with a run.",
     "check": "Verify that a run's model is the same whole, chunked and token by token.",

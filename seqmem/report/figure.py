@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from seqmem.report.comparison import Comparison, Row, Sample
-from seqmem.report.style import COLORS, saved_figure, tokens_axis
+from seqmem.report.style import color, dashes, saved_figure, tokens_axis
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
@@ -22,24 +22,24 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
 def _draw_ends(axes: Axes, rows: Sequence[Row]) -> None:
     for index, row in enumerate(rows):
         tokens, seconds = ("equal tokens", "equal seconds") if index == 0 else (None, None)
-        _draw_sample(axes, row.bits_per_byte, index - 0.13, "o", COLORS[0], tokens)
-        _draw_sample(axes, row.bits_per_byte_equal_seconds, index + 0.13, "s", COLORS[1], seconds)
+        _draw_sample(axes, row.bits_per_byte, index - 0.13, "o", color(0), tokens)
+        _draw_sample(axes, row.bits_per_byte_equal_seconds, index + 0.13, "s", color(1), seconds)
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set(title="Where they end", xlabel="validation bits/byte (less is better)")
     axes.legend()
 
 
-def _draw_sample(axes: Axes, sample: Sample, y: float, marker: str, color: str, label: str | None) -> None:
-    axes.errorbar(sample.mean, y, xerr=sample.std, fmt=marker, color=color, markersize=6, capsize=3, label=label)
+def _draw_sample(axes: Axes, sample: Sample, y: float, marker: str, shade: str, label: str | None) -> None:
+    axes.errorbar(sample.mean, y, xerr=sample.std, fmt=marker, color=shade, markersize=6, capsize=3, label=label)
     if len(sample.values) > 1:
-        axes.plot(sample.values, [y] * len(sample.values), "|", color=color, markersize=7, alpha=0.6)
+        axes.plot(sample.values, [y] * len(sample.values), "|", color=shade, markersize=7, alpha=0.6)
 
 
 def _draw_curves(axes: Axes, comparison: Comparison) -> None:
     for index, row in enumerate(comparison.rows):
-        axes.plot(*comparison.curve(row.name), color=COLORS[index % len(COLORS)], label=row.name)
-    axes.axvline(comparison.budget.tokens, color="#999999", linewidth=1, linestyle=":")
+        axes.plot(*comparison.curve(row.name), dashes(index), color=color(index), label=row.name)
+    axes.axvline(comparison.budget.tokens, color="#999999", linewidth=1, linestyle=":", label="equal tokens")
     axes.set(title="How they get there", ylabel="validation bits/byte, mean over seeds")
     tokens_axis(axes)
     axes.legend()

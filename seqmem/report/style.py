@@ -1,6 +1,6 @@
 """How every figure of a report looks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-# The palette of Okabe and Ito, which colour-blind readers can tell apart; then the same colours darker.
-COLORS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-    *("#003E61", "#7A3600", "#005C43", "#7A3F63", "#8A5F00", "#2B6A8C", "#777777"),
-)
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":")
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -47,9 +45,36 @@ def saved_figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterato
         figure.savefig(path, format="png")
 
 
-def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title and axis labels, with units."""
-    axes.set(title=title, xlabel=x, ylabel=y)
+@contextmanager
+def panels(path: Path, count: int) -> Iterator[list[Axes]]:
+    """``count`` panels, at most two side by side, in a figure written to ``path`` when the block ends."""
+    columns = min(2, count)
+    rows = -(-count // columns)
+    with saved_figure(path, 7.0 * columns, 4.2 * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).flat
+        yield list(grid)[:count]
+        for unused in list(grid)[count:]:
+            unused.remove()
+
+
+def color(index: int) -> str:
+    """Of the run or entry with this number."""
+    return COLORS[index % len(COLORS)]
+
+
+def dashes(index: int) -> str:
+    """The line style that tells entries of one colour apart."""
+    return DASHES[index // len(COLORS) % len(DASHES)]
+
+
+def layer_styles(layers: Sequence[int]) -> list[dict[str, Any]]:
+    """Colour and label of lines, one a layer: from dark to bright, at most nine of them named."""
+    shades, last = mpl.colormaps["viridis"], max(1, len(layers) - 1)
+    stride = -(-len(layers) // 9)
+    return [
+        {"color": shades(0.9 * index / last), "label": None if index % stride else f"layer {layer}"}
+        for index, layer in enumerate(layers)
+    ]
 
 
 def tokens_axis(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""``seqmem compare``: from a recipe to trained runs, a table and a figure."""
+"""``seqmem compare`` and ``seqmem plot``: from a recipe to trained runs, a table and figures."""
 
 import json
 from collections.abc import Callable
@@ -116,16 +116,33 @@ def test_runs_become_a_table(seqmem: Callable, compared: Path):
     assert table["budget"]["tokens"] == 6 * 2 * 8
 
 
+def test_a_run_is_drawn_into_its_folder(seqmem: Callable, compared: Path):
+    run = compared / "runs/xl/seed-7"
+    finished = seqmem("plot", run)
+    assert finished.code == 0, finished.err
+    names = ["loss", "bits_per_byte", "grad_norm", "throughput", "attention"]
+    assert finished.out.splitlines() == [str(run / "plots" / f"{name}.png") for name in names]
+    assert {file.name for file in (run / "plots").iterdir()} == {f"{name}.png" for name in names}
+
+
+def test_several_runs_are_drawn_into_one_folder(seqmem: Callable, compared: Path):
+    finished = seqmem("plot", *sorted(compared.glob("runs/*/seed-7")), "--out", "drawn")
+    assert finished.code == 0, finished.err
+    assert finished.out.splitlines()[0] == str(Path("drawn/loss.png"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        ((), 2, "Name either runs or --recipe RECIPE"),
-        (("runs/none",), 1, "error: run 'runs/none' does not exist"),
-        (("--recipe", "tinny"), 1, "error: no file, folder or built-in recipe 'tinny'"),
-        (("--recipe", "pg19"), 1, "error: recipe 'pg19' has no compare.toml beside it"),
+        (("compare",), 2, "Name either runs or --recipe RECIPE"),
+        (("compare", "runs/none"), 1, "error: run 'runs/none' does not exist"),
+        (("compare", "--recipe", "tinny"), 1, "error: no file, folder or built-in recipe 'tinny'"),
+        (("compare", "--recipe", "pg19"), 1, "error: recipe 'pg19' has no compare.toml beside it"),
+        (("plot",), 2, "Missing argument 'RUN...'"),
+        (("plot", "books"), 1, "error: run 'books' has no metrics.jsonl"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error_of_a_line(
+def test_what_cannot_be_read_is_an_error_of_a_line(
     seqmem: Callable,
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,7 +151,7 @@ def test_what_cannot_be_compared_is_an_error_of_a_line(
     error: str,
 ):
     monkeypatch.chdir(workplace)
-    finished = seqmem("compare", *arguments)
+    finished = seqmem(*arguments)
     assert finished.code == code
     assert error in finished.err
     assert "Traceback" not in finished.err

@@ -1,0 +1,124 @@
+"""``seqmem plot``: what runs have logged, overlaid, over the tokens they have seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from seqmem.report.attention import attention_mass, draw_attention
+from seqmem.report.runs import RunRecord, read_run, short_labels
+from seqmem.report.style import color, layer_styles, panels, saved_figure, tokens_axis
+
+AUXILIARY = "auxiliary/"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric, what to call it, and its matplotlib format."""
+
+    key: str
+    name: str
+    format: str = "-"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure: the name of its file, title, unit and scale of its y axis, and what it shows of each run."""
+
+    name: str
+    title: str
+    unit: str
+    curves: tuple[Curve, ...]
+    scale: str = "linear"
+    from_zero: bool = False
+
+
+PLOTS = (
+    Plot("loss", "Training loss", "nats/token", (Curve("loss", "training"),)),
+    Plot(
+        "bits_per_byte",
+        "Bits per byte",
+        "bits/byte",
+        (Curve("bits_per_byte", "training"), Curve("validation_bits_per_byte", "validation", "o")),
+    ),
+    Plot(
+        "grad_norm",
+        "Gradient norm before clipping",
+        "norm",
+        (Curve("grad_norm", "likelihood"), Curve("auxiliary_grad_norm", "auxiliary losses", ":")),
+        "log",
+    ),
+    Plot("throughput", "Training speed", "tokens/s", (Curve("tokens_per_second", "training"),), from_zero=True),
+)
+
+
+def plot_runs(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Draw what the runs have logged and where their models attend; return the files, all of them in ``out``.
+
+    Raises:
+        SeqmemError: a folder that is no run, or that has logged nothing yet.
+    """
+    runs = dict(zip(short_labels(paths), map(read_run, paths), strict=True))
+    files = [_draw_curves(plot, runs, out / f"{plot.name}.png") for plot in PLOTS]
+    auxiliary = {label: losses for label, run in runs.items() if (losses := _auxiliary_losses(run))}
+    if auxiliary:
+        files.append(_draw_auxiliary_losses(runs, auxiliary, out / "auxiliary_loss.png"))
+    masses = {label: mass for label, run in runs.items() if (mass := attention_mass(run))}
+    if masses:
+        files.append(draw_attention(masses, out / "attention.png"))
+    return files
+
+
+def _draw_curves(plot: Plot, runs: Mapping[str, RunRecord], file: Path) -> Path:
+    """A colour for each run, a format for each metric."""
+    curves = [curve for curve in plot.curves if any(len(run.series(curve.key)[0]) for run in runs.values())]
+    with saved_figure(file) as figure:
+        axes = figure.subplots()
+        for index, run in enumerate(runs.values()):
+            for curve in curves:
+                axes.plot(*run.series(curve.key), curve.format, color=color(index), markersize=4.5)
+        axes.set(title=plot.title, ylabel=plot.unit, yscale=plot.scale)
+        if plot.from_zero:
+            axes.set_ylim(bottom=0)
+        tokens_axis(axes)
+        _add_legend(axes, list(runs), curves)
+    return file
+
+
+def _add_legend(axes: Axes, labels: Sequence[str], curves: Sequence[Curve]) -> None:
+    """The runs by colour and, where there are several metrics, those by format."""
+    entries = [Line2D([], [], color=color(index), label=label) for index, label in enumerate(labels)]
+    if len(curves) > 1:
+        for curve in curves:
+            entries += axes.plot([], [], curve.format, color="#777777", markersize=4.5, label=curve.name)
+    axes.legend(handles=entries)
+
+
+def _auxiliary_losses(run: RunRecord) -> dict[str, list[str]]:
+    """The metrics of each auxiliary loss, one a layer: ``{"likeness": ["auxiliary/likeness.0", ...]}``."""
+    keys = {key for record in run.records for key in record if key.startswith(AUXILIARY)}
+    by_loss: dict[str, list[str]] = {}
+    for key in sorted(keys, key=_layer):
+        by_loss.setdefault(key.removeprefix(AUXILIARY).rpartition(".")[0], []).append(key)
+    return by_loss
+
+
+def _layer(key: str) -> int:
+    return int(key.rpartition(".")[2])
+
+
+def _draw_auxiliary_losses(
+    runs: Mapping[str, RunRecord], losses: Mapping[str, Mapping[str, Sequence[str]]], file: Path
+) -> Path:
+    """A panel for each loss of each run, a line for each layer."""
+    shown = [(label, loss, keys) for label in losses for loss, keys in losses[label].items()]
+    with panels(file, len(shown)) as axes:
+        for ax, (label, loss, keys) in zip(axes, shown, strict=True):
+            for key, style in zip(keys, layer_styles([_layer(key) for key in keys]), strict=True):
+                ax.plot(*runs[label].series(key), **style)
+            ax.set(title=f"{loss.replace('_', ' ').capitalize()}: {label}", ylabel="auxiliary loss")
+            tokens_axis(ax)
+            ax.legend()
+    return file
