@@ -100,14 +100,14 @@ def train_all(jobs: Sequence[Job], console: Console) -> bool:
         while (waiting or running) and not interrupt.requested:
             while waiting and len(running) < num_at_once(waiting[0].recipe):
                 job = waiting.popleft()
-                running[job.label] = job, job.start()
+                running.append((job, job.start()))
             time.sleep(POLL_SECONDS)
-            for label, (job, process) in list(running.items()):
-                if process.poll() is not None and not interrupt.requested:
-                    del running[label]
-                    _check_end(job, process.returncode)
-                    num_done += 1
-                    console.print(f"{num_done}/{len(jobs)}  {label}: {job.folder}", highlight=False, soft_wrap=True)
+            ended = [] if interrupt.requested else [pair for pair in running if pair[1].poll() is not None]
+            for job, process in ended:
+                running.remove((job, process))
+                _check_end(job, process.returncode)
+                num_done += 1
+                console.print(f"{num_done}/{len(jobs)}  {job.label}: {job.folder}", highlight=False, soft_wrap=True)
         return not waiting and not running
 
 
@@ -128,15 +128,15 @@ def _toml(value: Any) -> str:
 
 
 @contextmanager
-def _processes() -> Iterator[dict[str, tuple[Job, subprocess.Popen]]]:
-    """A table of running processes; those that are left in it at the end are told to save and end."""
-    running: dict[str, tuple[Job, subprocess.Popen]] = {}
+def _processes() -> Iterator[list[tuple[Job, subprocess.Popen]]]:
+    """A list of running processes; those that are left in it at the end are told to save and end."""
+    running: list[tuple[Job, subprocess.Popen]] = []
     try:
         yield running
     finally:
-        for _, process in running.values():
+        for _, process in running:
             process.send_signal(signal.SIGINT)
-        for _, process in running.values():
+        for _, process in running:
             process.wait()
 
 

@@ -13,6 +13,7 @@
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class ComparisonFile(Section):
     def _is_consistent(self) -> Self:
         if self.baseline not in self.runs:
             raise ValueError(f"baseline '{self.baseline}' is not among [runs]{nearest(self.baseline, self.runs)}")
+        for name in self.runs:
+            if not re.fullmatch(r"\w[^/]*", name):
+                raise ValueError(f"run '{name}' is to name a folder; begin with a letter or digit and leave out '/'")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds}: one is named twice; leave it out")
         return self

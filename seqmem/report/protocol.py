@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from seqmem.report.expected import Expected
 from seqmem.report.figure import draw_comparison
 from seqmem.report.plan import Plan, load_plan
 from seqmem.report.runs import read_run, tokens_a_step
-from seqmem.report.speed import Speeds, side_by_side
+from seqmem.report.speed import Speed, side_by_side
 from seqmem.report.table import markdown, save
 
 
@@ -37,15 +37,15 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
     groups = group_by_seed(runs)
     recipes = {name: group[0].recipe for name, group in groups.items()}
     check_comparable(recipes)
-    speeds = side_by_side(recipes, runs[0].path, out / "speed.json", console)
-    entries = [Entry(name, group, speeds.speeds[name]) for name, group in groups.items()]
+    measured = side_by_side(recipes, runs[0].path, out / "speed.json", console)
+    entries = [Entry(name, group, measured.speeds[name]) for name, group in groups.items()]
     seconds = sum(run.records[-1]["seconds"] for run in runs)
     comparison = Comparison(
         title="Comparison",
         baseline=entries[0].name,
         budget=common_budget(entries),
         entries=entries,
-        machine=speeds.machine,
+        machine=measured.machine,
         text=_text(runs[0].path, runs[0].recipe),
         cost=f"The runs were trained for {seconds / 60:,.1f} minutes in all.",
     )
@@ -70,10 +70,10 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
     plan = load_plan(source)
     out = out or Path("runs") / f"compare-{plan.name}"
     with _clock(out / "cost.json"):
-        speeds = side_by_side(plan.recipes, out, out / "speed.json", console)
-        budget = plan.budget(speeds.speeds)
-        jobs = _jobs(plan, budget, speeds, out)
-        _say(console, _outline(plan, budget, speeds, jobs))
+        measured = side_by_side(plan.recipes, None, out / "speed.json", console)
+        budget = plan.budget(measured.speeds)
+        jobs = _jobs(plan, budget, measured.speeds, out)
+        _say(console, _outline(plan, budget, measured.speeds))
         if not train_all(jobs, console):
             _say(console, "Stopped. The same command goes on.")
             return None
@@ -83,10 +83,10 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
         baseline=plan.baseline,
         budget=budget,
         entries=[
-            Entry(name, [read_run(_run_folder(out, name, seed)) for seed in plan.seeds], speeds.speeds[name])
+            Entry(name, [read_run(_run_folder(out, name, seed)) for seed in plan.seeds], measured.speeds[name])
             for name in plan.recipes
         ],
-        machine=speeds.machine,
+        machine=measured.machine,
         text=_text(out, plan.recipes[plan.baseline]),
         cost=f"Measuring speeds and training took the machine {minutes:,.1f} minutes in all.",
     )
@@ -112,12 +112,12 @@ def _text(folder: Path, recipe: Recipe) -> str:
     return f"{note}. The validation split is read whole, in {streams}, with memory carried along."
 
 
-def _jobs(plan: Plan, budget: Budget, speeds: Speeds, out: Path) -> list[Job]:
+def _jobs(plan: Plan, budget: Budget, speeds: Mapping[str, Speed], out: Path) -> list[Job]:
     """All runs, seed by seed, so that an interrupted comparison has something of every entry."""
     jobs = []
     for seed in plan.seeds:
         for name, recipe in plan.recipes.items():
-            length = {"seed": seed, "steps": plan.steps(name, budget, speeds.speeds[name])}
+            length = {"seed": seed, "steps": plan.steps(name, budget, speeds[name])}
             settings = plan.settings[name] | {f"train.{key}": value for key, value in length.items()}
             trained = recipe.model_copy(update={"train": recipe.train.model_copy(update=length)})
             jobs.append(Job(f"{name}, seed {seed}", _run_folder(out, name, seed), plan.source, settings, trained))
@@ -128,13 +128,13 @@ def _run_folder(out: Path, entry: str, seed: int) -> Path:
     return out / "runs" / entry / f"seed-{seed}"
 
 
-def _outline(plan: Plan, budget: Budget, speeds: Speeds, jobs: Sequence[Job]) -> str:
+def _outline(plan: Plan, budget: Budget, speeds: Mapping[str, Speed]) -> str:
     """What is to be trained, and how long its steps will take."""
     lines = [f"{plan.title}: {budget.tokens:,} tokens, and {budget.seconds:,.0f} s, of training each"]
     width = max(map(len, plan.recipes))
     total = 0.0
     for name, recipe in plan.recipes.items():
-        speed = speeds.speeds[name]
+        speed = speeds[name]
         steps = plan.steps(name, budget, speed)
         seconds = steps * tokens_a_step(recipe) / speed.training
         total += seconds * len(plan.seeds) / num_at_once(recipe)
@@ -142,7 +142,7 @@ def _outline(plan: Plan, budget: Budget, speeds: Speeds, jobs: Sequence[Job]) ->
             f"  {name:<{width}}  {speed.num_parameters:>11,} parameters  {speed.training:>8,.0f} tokens/s  "
             f"{steps:>7,} steps  {seconds:>6,.0f} s"
         )
-    lines.append(f"{len(jobs)} runs, about {total / 60:,.0f} minutes of steps in all")
+    lines.append(f"{len(plan.recipes) * len(plan.seeds)} runs, about {total / 60:,.0f} minutes of steps in all")
     return "\n".join(lines)
 
 

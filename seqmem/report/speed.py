@@ -62,12 +62,12 @@ class Speeds(Section):
     speeds: dict[str, Speed]
 
 
-def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path, console: Console) -> Speeds:
+def side_by_side(recipes: Mapping[str, Recipe], run: Path | None, file: Path, console: Console) -> Speeds:
     """The speeds in ``file`` if they are of these recipes, else measured now and kept there.
 
     Args:
         recipes: by name, all of one text and tokenizer.
-        text: a folder with ``tokens`` and ``tokenizer``; made by the first recipe where they are missing.
+        run: a run whose text and tokenizer to use; without one, they are made as in a new run and put beside ``file``.
         file: where speeds are kept.
         console: where to say that it takes a while.
     """
@@ -75,7 +75,7 @@ def side_by_side(recipes: Mapping[str, Recipe], text: Path, file: Path, console:
     if kept := _kept(file, settings):
         return kept
     console.print(f"Measuring the speed of {len(recipes)} models side by side ...", highlight=False)
-    machine, speeds = _measure_apart(recipes, text)
+    machine, speeds = _measure_apart(recipes, run, file.parent)
     measured = Speeds(machine=machine, settings=settings, speeds=speeds)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(measured.model_dump_json(indent=2) + "\n")
@@ -102,17 +102,20 @@ def _kept(file: Path, settings: dict[str, dict[str, Any]]) -> Speeds | None:
     return kept if kept.settings == settings else None
 
 
-def _measure_apart(recipes: Mapping[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:
+def _measure_apart(recipes: Mapping[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
     """Measure in a process of its own, whose memory, threads and random numbers are nobody else's.
 
     On Linux a process's peak memory begins with its parent's, and this one may be about to train runs.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_measure, dict(recipes), text).result()
+        return pool.submit(_measure, dict(recipes), run, folder).result()
 
 
-def _measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:
-    tokenizer, corpus = _text(next(iter(recipes.values())), text)
+def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
+    if run:
+        tokenizer, corpus = Tokenizer.load(run / "tokenizer"), TokenizedCorpus.load(run / "tokens")
+    else:
+        tokenizer, corpus = prepare_data(next(iter(recipes.values())), folder, None)
     sessions = {
         name: start_session(recipe, tokenizer, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
     }
@@ -129,12 +132,6 @@ def _measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str,
             generation=GENERATED_TOKENS / generation[name],
         )
     return _machine(), speeds
-
-
-def _text(recipe: Recipe, folder: Path) -> tuple[Tokenizer, TokenizedCorpus]:
-    if not (folder / "tokens").is_dir():
-        return prepare_data(recipe, folder, None)
-    return Tokenizer.load(folder / "tokenizer"), TokenizedCorpus.load(folder / "tokens")
 
 
 def _train(session: Session) -> None:

@@ -76,7 +76,7 @@ def test_a_stopped_campaign_goes_on_and_what_is_done_stays(job: Callable[..., Jo
     long = job(steps=3000, eval_every=3000, checkpoint_every=3000)
 
     def stop() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not steps(long) and time.monotonic() < deadline:
             time.sleep(0.02)
         if steps(long):

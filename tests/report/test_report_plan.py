@@ -91,6 +91,7 @@ def test_rounding_costs_no_validation(folder: Path):
 @pytest.mark.parametrize(
     ("before", "after", "error"),
     [
+        ("[runs.slim]", '[runs."../slim"]', r"run '\.\./slim' is to name a folder"),
         ("title", "titel = 1\ntitle", r"compare\.toml: unknown key 'titel'; did you mean 'title'\?"),
         ("seeds = [1, 2]", "seeds = []", r"compare\.toml: key 'seeds' = \[\]"),
         ("seeds = [1, 2]", "seeds = [1, 1]", r"seeds \[1, 1\]: one is named twice"),

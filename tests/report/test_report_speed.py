@@ -32,13 +32,13 @@ def test_what_was_measured_is_kept_for_these_settings(
 ):
     measurements: list[dict[str, Recipe]] = []
 
-    def measure(recipes: dict[str, Recipe], text: Path) -> tuple[Machine, dict[str, Speed]]:
+    def measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
         measurements.append(recipes)
         found = Speed(num_parameters=1, training=len(measurements), generation=1)
         return Machine(processor="abacus", num_cores=1, num_threads=1, torch="2"), dict.fromkeys(recipes, found)
 
     def training_speeds(**recipes: Recipe) -> list[float]:
-        speeds = side_by_side(recipes, tmp_path, tmp_path / "out/speed.json", Console(quiet=True)).speeds
+        speeds = side_by_side(recipes, None, tmp_path / "out/speed.json", Console(quiet=True)).speeds
         return [speeds[name].training for name in recipes]
 
     monkeypatch.setattr(speed, "_measure_apart", measure)
