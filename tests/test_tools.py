@@ -24,4 +24,7 @@ def test_attention_benchmark_compares_equal_results_and_writes_json():
 
 
 def test_peers_are_listed():
-    assert "transformer_xl" in run("tools/peers", "--help")
+    comparisons = {path.stem for path in (ROOT / "tools" / "peers").glob("*.py")} - {"__main__", "environment"}
+    assert comparisons >= {"compressive", "transformer_xl"}
+    usage = run("tools/peers", "--help")
+    assert [name for name in sorted(comparisons) if name not in usage] == []
