@@ -1,5 +1,6 @@
 """A run from beginning to end: what it prints, what it leaves, how it stops."""
 
+import contextlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 import seqmem
 from seqmem.config import Recipe
@@ -159,6 +161,23 @@ def test_other_kind_of_state_resumes_bit_for_bit(recipe, tmp_path, console, monk
     at_step(monkeypatch, 5, interrupt)
     train(lstm, tmp_path / "interrupted", console=console)
     assert final_state(train(lstm, tmp_path / "interrupted", console=console)) == final_state(whole)
+
+
+@pytest.mark.parametrize(("stop", "number"), [(crash, 7), (crash, 11), (interrupt, 6), (interrupt, 7)])
+def test_accumulation_and_auxiliary_losses_resume_bit_for_bit(recipe, tmp_path, console, monkeypatch, stop, number):
+    """Weights move at steps 1, 2, 5, 8 and 11, so that gradients wait in the checkpoints of steps 4, 6, 7 and 12."""
+    model = {**recipe.model, "name": "compressive", "mem_len": 8, "cmem_len": 6, "compression_rate": 2}
+    compressive = recipe.model_copy(update={"model": {**model, "attention_dropout": 0.2}})
+    slowing = with_train(compressive, update_every=3, update_every_after=2)
+    whole = train(slowing, tmp_path / "whole", console=console)
+    waiting = load_file(find_checkpoint(whole) / "trainer.safetensors")
+    assert waiting["gradient.compressions.0.conv.weight"].any()
+    assert waiting["gradient.u"].any()
+    at_step(monkeypatch, number, stop)
+    with contextlib.suppress(Crash):
+        train(slowing, tmp_path / "stopped", console=console)
+    assert not (tmp_path / "stopped/sample.txt").exists()
+    assert final_state(train(slowing, tmp_path / "stopped", console=console)) == final_state(whole)
 
 
 def test_restored_tensors_lie_as_fresh_ones_do(whole, recipe, console, sessions):
