@@ -34,7 +34,7 @@ def at_step(monkeypatch, number: int, action) -> None:
     """Have ``action`` happen in the middle of step ``number``, once."""
     original = Session.step
 
-    def step(self: Session) -> float:
+    def step(self: Session) -> dict[str, float]:
         if self.counters.step + 1 == number:
             monkeypatch.setattr(Session, "step", original)
             action()
