@@ -40,8 +40,9 @@ class TokenizerConfig(Section):
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
-    After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
-    Rae et al. (2019, section 4.4) end training so, every 4 steps after 60,000, instead of lowering the rate early.
+    After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those;
+    what the last steps add to no update is lost. Rae et al. (2019) end training so, every 4 steps after 60,000, instead
+    of lowering the rate early.
     """
 
     steps: int = Field(1000, gt=0)
@@ -144,7 +145,7 @@ def _explain(schema: type[BaseModel], problem: ErrorDetails) -> str:
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(schema, path[:-1])
-        return f"unknown key '{key}'{nearest(path[-1], fields)}"
+        return f"unknown key '{key}'{nearest(path[-1], fields) if fields else '; leave it out'}"
     if problem["type"] == "missing":
         return f"key '{key}' is missing; give it a value"
     message = problem["msg"].removeprefix("Value error, ")

@@ -19,7 +19,7 @@ def num_parameters(config: ModelConfig) -> int:
     from seqmem.ops import bind
 
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_model(config, bind()).parameters())
+        return build_model(config, bind()).num_parameters
 
 
 def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str, int]:

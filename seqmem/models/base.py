@@ -68,6 +68,11 @@ class CausalModel(nn.Module):
         """The state before the first token, on the model's device and in its dtype."""
         raise NotImplementedError
 
+    @property
+    def num_parameters(self) -> int:
+        """Trained values; a tied weight counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What only the extra losses of :class:`Output` train; its gradient is clipped apart from the rest."""
         return []

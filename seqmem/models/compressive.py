@@ -18,7 +18,7 @@ from seqmem.layers.compression import (
     auto_encoding_loss,
 )
 from seqmem.models.base import ModelConfig
-from seqmem.models.per_layer import PerLayer, per_layer, span
+from seqmem.models.per_layer import Lengths, per_layer, span
 from seqmem.models.segmented import LayerPass, SegmentedState
 from seqmem.models.transformer_xl import TransformerXL, TransformerXLConfig, newest
 from seqmem.ops import Ops
@@ -28,7 +28,7 @@ from seqmem.state import State
 class CompressiveTransformerConfig(TransformerXLConfig):
     """Configuration of :class:`CompressiveTransformer`; ``mem_len`` and ``cmem_len`` change no weight."""
 
-    cmem_len: PerLayer = Field(description="slots of compressed memory: of every layer, of each, or a placement")
+    cmem_len: Lengths = Field(description="slots of compressed memory: of every layer, of each, or a placement")
     compression_rate: int = Field(gt=0, description="slots that become one")
     compression: Literal["max", "mean", "conv", "dilated-conv", "most-used"] = "conv"
     compression_loss: Literal["attention-reconstruction", "auto-encoding", "bptt"] | None = Field(

@@ -3,9 +3,18 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 Length = Annotated[int, Field(ge=0)]
+
+
+def _some_or_unlimited(value: int) -> int:
+    if value == 0 or value < -1:
+        raise ValueError("should be positive, or -1 for no limit")
+    return value
+
+
+Range = Annotated[int, AfterValidator(_some_or_unlimited)]
 
 
 class Placement(BaseModel):
@@ -33,7 +42,7 @@ class Placement(BaseModel):
         where, _, number = self.layers.partition("-")
         k = int(number or num_layers)
         if k > num_layers:
-            raise ValueError(f"'{self.layers}' of {num_layers} layers; lower k")
+            raise ValueError(f"'{self.layers}' of {num_layers} layers; give at most {num_layers}")
         chosen = {
             "all": range(num_layers),
             "first": range(k),
@@ -49,7 +58,7 @@ def _kind(value: Any) -> str:
     return "(layers)" if isinstance(value, list | tuple) else "(length)"
 
 
-PerLayer = Annotated[
+Lengths = Annotated[
     Annotated[Length, Tag("(length)")]
     | Annotated[tuple[Length, ...], Tag("(layers)")]
     | Annotated[Placement, Tag("(placement)")],
@@ -57,15 +66,23 @@ PerLayer = Annotated[
 ]
 """One length for all layers, one for each, or a placement of long and short ones."""
 
+Ranges = Annotated[
+    Annotated[Range, Tag("(length)")] | Annotated[tuple[Range, ...], Tag("(layers)")], Discriminator(_kind)
+]
+"""One range for all layers, or one for each; -1 for no limit."""
+
 
 def per_layer(value: int | tuple[int, ...] | Placement, num_layers: int, name: str) -> tuple[int, ...]:
     """One length a layer, from one for all, one for each, or a placement.
 
     Raises:
-        ValueError: not as many lengths as layers.
+        ValueError: not as many lengths as layers, or more chosen layers than there are.
     """
     if isinstance(value, Placement):
-        return value.per_layer(num_layers)
+        try:
+            return value.per_layer(num_layers)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
     if isinstance(value, int):
         return (value,) * num_layers
     if len(value) != num_layers:

@@ -160,11 +160,14 @@ class SegmentedTransformer(CausalModel):
         return replace(state, past=past, relative=relative)
 
     def forward(self, inputs: Int[Tensor, "B T"], state: State | None = None) -> Output:
-        """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call."""
+        """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call.
+
+        Extra losses are the mean over the segments that end in the call.
+        """
         state = self.init_state(inputs.shape[0]) if state is None else state
         assert isinstance(state, SegmentedState)
         hidden: list[Tensor] = []
-        losses: dict[str, Tensor] = {}
+        losses: list[dict[str, Tensor]] = []
         start = 0
         while start < inputs.shape[1]:
             room = self.config.segment_len - state.position % self.config.segment_len
@@ -172,10 +175,12 @@ class SegmentedTransformer(CausalModel):
             state = self._extended(state, passes)
             if state.position % self.config.segment_len == 0:
                 state, border_losses = self._at_border(state, passes)
-                losses |= {name: losses.get(name, 0) + loss for name, loss in border_losses.items()}
+                losses.append(border_losses)
             hidden.append(self.dropout(self.final_norm(x)))
             start += room
-        return Output(torch.cat(hidden, 1), state, losses)
+        names = losses[0] if losses else ()
+        means = {name: torch.stack([at_border[name] for at_border in losses]).mean() for name in names}
+        return Output(torch.cat(hidden, 1), state, means)
 
     @torch.no_grad()
     def attention_mass(self, inputs: Int[Tensor, "B T"], state: State) -> list[dict[str, Float[Tensor, "M"]]]:

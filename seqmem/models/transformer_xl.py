@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seqmem.layers.attention import RelativeTerms
 from seqmem.layers.positions import sinusoid
 from seqmem.models.base import ModelConfig
-from seqmem.models.per_layer import PerLayer, per_layer, span
+from seqmem.models.per_layer import Lengths, Ranges, per_layer, span
 from seqmem.models.segmented import SegmentedConfig, SegmentedTransformer
 from seqmem.ops import Band, Ops
 
@@ -19,8 +19,8 @@ from seqmem.ops import Band, Ops
 class TransformerXLConfig(SegmentedConfig):
     """Configuration of :class:`TransformerXL`; no length here changes any weight."""
 
-    mem_len: PerLayer = Field(description="slots of memory: of every layer, of each, or {long, short, layers}")
-    attention_range: int | tuple[int, ...] = Field(
+    mem_len: Lengths = Field(description="slots of memory: of every layer, of each, or {long, short, layers}")
+    attention_range: Ranges = Field(
         -1, description="keys a token sees at most, itself included, in every layer or in each; -1 for no limit"
     )
     same_length: bool = Field(False, description="every token sees exactly mem_len keys, itself included")
@@ -33,13 +33,12 @@ class TransformerXLConfig(SegmentedConfig):
 
     @model_validator(mode="after")
     def _lengths_fit(self):
-        shortest = min(self.mem_lens)
+        shortest = min(per_layer(self.mem_len, self.num_layers, "mem_len"))
+        per_layer(self.attention_range, self.num_layers, "attention_range")
         if self.same_length and self.attention_range != -1:
             raise ValueError("same_length and attention_range exclude each other; leave one out")
         if self.same_length and shortest == 0:
             raise ValueError("same_length with mem_len = 0 leaves a token nothing to see; set mem_len")
-        if any(limit == 0 or limit < -1 for limit in self.attention_ranges):
-            raise ValueError("attention_range must be positive, or -1 for no limit")
         return self
 
     @property

@@ -108,6 +108,13 @@ def _decode(kind: str, numbers: Sequence[int], index: Tensor | None, index_valid
     return Dense()
 
 
+def _restricting(valid: Tensor | None) -> Tensor | None:
+    """None for a mask that switches nothing off, to spare every score a pass; a GPU would have to be waited for."""
+    if valid is not None and valid.device.type == "cpu" and bool(valid.all()):
+        return None
+    return valid
+
+
 @custom_op("seqmem::attend", mutates_args=())
 def attend(
     q: Tensor,
@@ -129,7 +136,7 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """See :meth:`AttentionBackend.attend`; operands as :class:`Attention` has them, the pattern by :func:`encode`."""
     pattern = _decode(kind, numbers, index, index_valid)
-    call = Attention(q, k, v, pattern, scale, bias, qr, r, valid, dropout, dropout_keys)
+    call = Attention(q, k, v, pattern, scale, bias, qr, r, _restricting(valid), dropout, dropout_keys)
     if composed:
         return defaults.attend(call, None if backend == DEFAULTS else registry.backend(backend))
     return registry.backend(backend).attend(call)
@@ -166,7 +173,7 @@ def attend_backward(
 ) -> list[Tensor]:
     """Gradients of :func:`attend`: those of q, k, v, then bias if wanted, then qr and r if present."""
     pattern = _decode(kind, numbers, index, index_valid)
-    call = Attention(q, k, v, pattern, scale, bias, qr, r, valid, dropout, dropout_keys, bias_needs_grad)
+    call = Attention(q, k, v, pattern, scale, bias, qr, r, _restricting(valid), dropout, dropout_keys, bias_needs_grad)
     if composed:
         chosen = None if backend == DEFAULTS else registry.backend(backend)
         gradients = defaults.attend_backward(call, chosen, out, lse, dout, dlse)

@@ -127,11 +127,11 @@ def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> tupl
     for name, model in models.items():
         tokens = STEPS_A_ROUND * recipes[name].train.batch_size * model.config.unroll_len
         speeds[name] = Speed(
-            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            num_parameters=model.num_parameters,
             training=tokens / training[name],
             generation=GENERATED_TOKENS / generation[name],
         )
-    return _machine(), speeds
+    return this_machine(), speeds
 
 
 def _train(session: Session) -> None:
@@ -159,7 +159,8 @@ def _writer(model: CausalModel, prompt: Tensor) -> Callable[[], None]:
     return write
 
 
-def _machine() -> Machine:
+def this_machine() -> Machine:
+    """What this process runs on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

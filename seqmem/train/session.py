@@ -85,9 +85,9 @@ class Session:
         values = dict(zip(losses, summands.tolist(), strict=True))
         norms = {name: _gradient_norm(parameters) for name, parameters in self._clipped.items()}
         if not math.isfinite(sum(values.values()) + sum(norm.item() for norm in norms.values())):
-            raise FloatingPointError(
-                f"step {counters.step}: loss {values['loss']}, gradient norm {norms['grad_norm'].item()}"
-            )
+            numbers = values | {name: norm.item() for name, norm in norms.items()}
+            bad = ", ".join(f"{name} {number}" for name, number in numbers.items() if not math.isfinite(number))
+            raise FloatingPointError(f"step {counters.step}: {bad}")
         if accumulating % num_accumulated == 0:
             self._update(norms)
         self._memory = out.state.detach()

@@ -63,7 +63,6 @@ class Trainer:
     def introduce(self) -> None:
         """Say what is trained on what, and by whom."""
         session, tokenizer = self._session, self._tokenizer
-        num_parameters = sum(parameter.numel() for parameter in session.model.parameters())
         num_threads = session.counters.num_threads
         threads = f", {num_threads} thread{'s' * (num_threads > 1)}" if session.device.type == "cpu" else ""
         lengths = ", ".join(f"{len(tokens):,} {split}" for split, tokens in self._corpus.splits.items())
@@ -71,7 +70,7 @@ class Trainer:
             "corpus": self._corpus.note,
             "tokens": lengths,
             "tokenizer": f"{self._recipe.tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.hash}",
-            "model": f"{self._recipe.model_name}, {num_parameters:,} parameters",
+            "model": f"{self._recipe.model_name}, {session.model.num_parameters:,} parameters",
             "backend": self._ops.describe(),
             "device": f"{session.device}{threads}",
             "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",

@@ -76,7 +76,7 @@ def test_interleaved_layers_are_spread_evenly_and_end_with_the_last():
 
 NOT_NEGATIVE = "input should be greater than or equal to 0"
 WORDS = "should be all, first-k, last-k or interleaved-k"
-RANGE = "attention_range must be positive, or -1 for no limit"
+RANGE = "should be positive, or -1 for no limit"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ RANGE = "attention_range must be positive, or -1 for no limit"
     [
         ("mem_len", {"long": 9, "short": 2, "layers": "middle-1"}, f"'mem_len.layers' = 'middle-1': {WORDS}"),
         ("mem_len", {"long": 9, "short": 2, "layers": "last"}, f"'mem_len.layers' = 'last': {WORDS}"),
-        ("mem_len", {"long": 9, "short": 2, "layers": "last-3"}, "'last-3' of 2 layers; lower k"),
+        ("mem_len", {"long": 9, "short": 2, "layers": "last-3"}, "mem_len: 'last-3' of 2 layers; give at most 2"),
         ("mem_len", {"long": -9, "short": 2, "layers": "all"}, f"'mem_len.long' = -9: {NOT_NEGATIVE}"),
         ("mem_len", {"long": 9, "layers": "all"}, "'mem_len.short' is missing"),
         ("mem_len", {"long": 9, "short": 2, "layers": "all", "layer": 1}, "unknown key 'mem_len.layer'"),

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import click
 import torch
 import torch.nn.functional as F
-from measure import MATMUL_OPERATIONS, matmul, report, take_turns
+from measure import MATMUL_OPERATIONS, matmul, report
 from torch import Tensor
 
 from seqmem.ops import Band, bind
+from seqmem.report.speed import take_turns
 
 CHUNKS = (128, 256, 512)
 

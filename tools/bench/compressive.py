@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, matmul, report, take_turns
+from measure import MATMUL_OPERATIONS, matmul, report
+
+from seqmem.report.speed import take_turns
 
 HERE = Path(__file__).resolve().parent
 VOCAB_SIZE, BATCH_SIZE, SEGMENT_LEN, MEM_LEN, CMEM_LEN, RATE = 8000, 4, 256, 256, 64, 4
@@ -85,9 +87,7 @@ def main(backend: str, rounds: int, json_path: str) -> None:
     torch.set_flush_denormal(True)
     contenders: dict[str, Callable[[], object]] = {
         f"seqmem, {backend}": ours(backend),
-        "compressive-transformer-pytorch, as in the paper": theirs(
-            gru_gated_residual=False, enhanced_recurrence=False
-        ),
+        "compressive-transformer-pytorch, as in the paper": theirs(gru_gated_residual=False, enhanced_recurrence=False),
         "compressive-transformer-pytorch, its defaults": theirs(),
         "matmul": matmul(),
     }
