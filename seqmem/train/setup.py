@@ -13,7 +13,7 @@ from seqmem.errors import SeqmemError
 from seqmem.models import build_model, model_config
 from seqmem.ops import Ops
 from seqmem.train.checkpoint import load_recipe_of, load_tokenizer, load_weights, newest_checkpoint
-from seqmem.train.device import default_device
+from seqmem.train.device import default_device, keep_freed_memory
 from seqmem.train.session import Session
 
 
@@ -62,6 +62,7 @@ def start_session(
         torch.set_num_threads(recipe.train.num_threads)
     # Moments of rarely seen embeddings decay into denormal numbers, which slow a CPU down many times over.
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     torch.manual_seed(recipe.train.seed)
     config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=tokenizer.vocab_size)
     model = build_model(config, ops).to(default_device())
