@@ -40,9 +40,8 @@ class TokenizerConfig(Section):
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
-    After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those;
-    what the last steps add to no update is lost. Rae et al. (2019) end training so, every 4 steps after 60,000, instead
-    of lowering the rate early.
+    After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
+    Rae et al. (2019) end training so, every 4 steps after 60,000, instead of lowering the rate early.
     """
 
     steps: int = Field(1000, gt=0)

@@ -5,7 +5,7 @@ tensors (one per layer) or integers (the clock). Nothing is hidden in modules, s
 rows of the batch, moved, saved and restored without knowing the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
@@ -19,8 +19,8 @@ class State:
 
     batch_free: ClassVar[frozenset[str]] = frozenset()
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """Return a copy with ``function`` applied to every tensor."""
+    def map(self, function: Callable[[Tensor], Tensor], names: Iterable[str] = ()) -> Self:
+        """Return a copy with ``function`` applied to every tensor, or to those of the named fields."""
 
         def apply(value):
             if isinstance(value, Tensor):
@@ -29,7 +29,10 @@ class State:
                 return tuple(apply(item) for item in value)
             return value
 
-        return replace(self, **{field.name: apply(getattr(self, field.name)) for field in fields(self)})
+        return replace(self, **{name: apply(getattr(self, name)) for name in names or self._names()})
+
+    def _names(self) -> set[str]:
+        return {field.name for field in fields(self)}
 
     def detach(self) -> Self:
         """Cut the graph: gradients stop here."""
@@ -37,8 +40,7 @@ class State:
 
     def select(self, rows: Tensor) -> Self:
         """Keep the batch rows named by an index or boolean tensor ``[B']``, in that order."""
-        kept = {name: getattr(self, name) for name in self.batch_free}
-        return replace(self.map(lambda tensor: tensor[rows]), **kept)
+        return self.map(lambda tensor: tensor[rows], self._names() - self.batch_free)
 
     def to(self, *args, **kwargs) -> Self:
         """Move or cast every tensor as ``Tensor.to`` does; a dtype leaves integer and boolean tensors alone."""

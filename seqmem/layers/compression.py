@@ -27,8 +27,10 @@ class Compression(nn.Module):
 
     def __init__(self, d_model: int, rate: int):
         super().__init__()
-        self.d_model = d_model
         self.rate = rate
+
+    def reset_parameters(self) -> None:
+        """Start over; those that learn nothing have nothing to do."""
 
     def forward(self, slots: Tensor, usage: Tensor | None = None) -> Tensor:
         raise NotImplementedError
@@ -37,6 +39,10 @@ class Compression(nn.Module):
         """The slots that each compressed slot stands for."""
         kept = slots.shape[1] // self.rate
         return slots[:, : kept * self.rate].unflatten(1, (kept, self.rate))
+
+    def whole(self, valid: Bool[Tensor, "B n"]) -> Bool[Tensor, "B m"]:
+        """Which compressed slots are made of valid slots alone, when the valid ones are the newest."""
+        return self.grouped(valid).all(2)
 
 
 class MeanPooling(Compression):
@@ -63,6 +69,9 @@ class MostUsed(Compression):
         kept = usage.topk(slots.shape[1] // self.rate).indices.sort().values
         return slots.gather(1, kept[..., None].expand(-1, -1, slots.shape[2]))
 
+    def whole(self, valid: Bool[Tensor, "B n"]) -> Bool[Tensor, "B m"]:
+        return valid[:, valid.shape[1] - valid.shape[1] // self.rate :]
+
 
 class Convolution(Compression):
     """A linear map of each ``rate`` slots: a convolution whose kernel and stride are ``rate``."""
@@ -70,9 +79,14 @@ class Convolution(Compression):
     def __init__(self, d_model: int, rate: int):
         super().__init__(d_model, rate)
         self.conv = nn.Conv1d(d_model, d_model, rate, stride=rate)
-        nn.init.normal_(self.conv.weight, 0, INIT_STD / rate)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        weight = self.conv.weight
+        nn.init.normal_(weight, 0, INIT_STD / self.rate)
+        nn.init.zeros_(cast(Tensor, self.conv.bias))
         with torch.no_grad():
-            self.conv.weight += torch.eye(d_model)[..., None] / rate
+            weight += torch.eye(weight.shape[0], device=weight.device)[..., None] / self.rate
 
     def forward(self, slots: Tensor, usage: Tensor | None = None) -> Tensor:
         # As a product, because oneDNN's convolution is many times slower for a kernel equal to its stride.
@@ -80,8 +94,8 @@ class Convolution(Compression):
         return F.linear(self.grouped(slots).flatten(2), weight, self.conv.bias)
 
 
-class DilatedConvolution(Convolution):
-    """Dilated convolutions with residuals, so that a slot knows of its neighbours, then :class:`Convolution`.
+class DilatedConvolution(Compression):
+    """Dilated convolutions with residuals, so that a slot knows of its neighbours, then a :class:`Convolution`.
 
     The paper gives neither depth nor shapes. Ours: kernels of 3, dilations 1 and 2, ReLU, zeros around the block.
     """
@@ -91,14 +105,20 @@ class DilatedConvolution(Convolution):
         self.dilated = nn.ModuleList(
             nn.Conv1d(d_model, d_model, KERNEL_SIZE, dilation=dilation, padding=dilation) for dilation in DILATIONS
         )
+        self.last = Convolution(d_model, rate)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
         for conv in self.dilated:
-            nn.init.normal_(cast(nn.Conv1d, conv).weight, 0, INIT_STD / KERNEL_SIZE)
+            nn.init.normal_(cast(Tensor, conv.weight), 0, INIT_STD / KERNEL_SIZE)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        self.last.reset_parameters()
 
     def forward(self, slots: Tensor, usage: Tensor | None = None) -> Tensor:
         x = slots.transpose(1, 2)
         for conv in self.dilated:
             x = x + F.relu(conv(x))
-        return super().forward(x.transpose(1, 2))
+        return self.last(x.transpose(1, 2))
 
 
 COMPRESSIONS: dict[str, type[Compression]] = {
@@ -118,9 +138,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.linear = nn.Linear(d_model, rate * d_model)
         self.rate = rate
-        nn.init.normal_(self.linear.weight, 0, INIT_STD / rate)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        weight = self.linear.weight
+        nn.init.normal_(weight, 0, INIT_STD / self.rate)
+        nn.init.zeros_(self.linear.bias)
         with torch.no_grad():
-            self.linear.weight += torch.eye(d_model).repeat(rate, 1)
+            weight += torch.eye(weight.shape[1], device=weight.device).repeat(self.rate, 1)
 
     def forward(self, slots: Float[Tensor, "B m d"]) -> Float[Tensor, "B m rate d"]:
         return self.linear(slots).unflatten(-1, (self.rate, -1))

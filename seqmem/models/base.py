@@ -1,7 +1,8 @@
 """What every causal model offers a training loop, an evaluation and a generator."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +51,14 @@ class Output:
     losses: dict[str, Tensor] = field(default_factory=dict)
 
 
+def split_at_borders(inputs: Tensor, position: int, segment_len: int) -> Iterator[Tensor]:
+    """Cut ``inputs [B, T]``, the first of which stands at ``position``, so that no piece crosses a segment's border."""
+    room = segment_len - position % segment_len
+    yield inputs[:, :room]
+    for start in range(room, inputs.shape[1], segment_len):
+        yield inputs[:, start : start + segment_len]
+
+
 class CausalModel(nn.Module):
     """A model of the next token whose memory is an explicit argument and result.
 
@@ -84,7 +93,7 @@ class CausalModel(nn.Module):
     def forward(self, inputs: Tensor, state: State | None = None) -> Output:
         raise NotImplementedError
 
-    def with_lengths(self, **lengths: int | bool) -> Self:
+    def with_lengths(self, **lengths: Any) -> Self:
         """The same weights under other lengths (``mem_len``, ``segment_len``, ...), as evaluation may want them."""
         config = validated(type(self.config), self.config.model_dump() | lengths, "lengths")
         with torch.device("meta"):

@@ -62,6 +62,11 @@ class CompressiveTransformerConfig(TransformerXLConfig):
         return self.compression_loss or ("attention-reconstruction" if self.compression in LEARNED else None)
 
     @property
+    def learns_apart(self) -> bool:
+        """Whether a loss of its own teaches the compression, and the likelihood does not."""
+        return self.objective in ("attention-reconstruction", "auto-encoding")
+
+    @property
     def turnover(self) -> int:
         slots_a_segment = self.segment_len // self.compression_rate
         return super().turnover + -(-max(self.cmem_lens) // slots_a_segment) * self.segment_len
@@ -94,14 +99,14 @@ class CompressiveTransformer(TransformerXL):
     segment]. The reconstruction losses train the compression and nothing else, the likelihood everything else.
 
     Where the paper is silent: the distance of a compressed slot counts slots, as in the public implementations; memory
-    starts empty (``memory_init = "zeros"`` is the paper's), and a compressed slot takes part once all the slots behind
-    it do; the newest ``segment_len % compression_rate`` evicted slots are dropped; most-used goes by the attention from
-    the segment at whose end slots are compressed; the losses are mean squared errors.
+    starts empty (``memory_init = "zeros"`` is the paper's), and a compressed slot takes part if all the slots it stands
+    for did; the newest ``segment_len % compression_rate`` evicted slots are dropped; most-used goes by the attention
+    from the segment at whose end slots are compressed; the losses are mean squared errors.
     """
 
     Config: ClassVar[type[ModelConfig]] = CompressiveTransformerConfig
-    # Published: layers, width, heads, inner width, lengths, rates, functions. Ours: small and tiny, all dropouts, the
-    # vocabulary cutoffs, and for pg19-36l d_model, num_heads and d_inner.
+    # Published: layers, width, heads, inner width, lengths, functions, and rates, of which wt103's is 4 in one place
+    # and 3 in another. Ours: small and tiny, all dropouts, wt103's cutoffs and div_value, pg19-36l's widths and heads.
     SIZES: ClassVar[dict[str, dict]] = {
         "tiny": TransformerXL.SIZES["tiny"] | dict(cmem_len=8, compression_rate=4),
         "small": TransformerXL.SIZES["small"] | dict(cmem_len=64, compression_rate=4),
@@ -109,7 +114,7 @@ class CompressiveTransformer(TransformerXL):
         "wt103": TransformerXL.SIZES["wt103-large"]
         | dict(segment_len=512, mem_len=512, cmem_len=512, compression_rate=4),
         "pg19-36l": dict(
-            vocab_size=32768,
+            vocab_size=32000,
             num_layers=36,
             d_model=1024,
             num_heads=16,
@@ -131,11 +136,17 @@ class CompressiveTransformer(TransformerXL):
         make = COMPRESSIONS[config.compression]
         layers = range(config.num_layers)
         self.compressions = nn.ModuleList(make(config.d_model, config.compression_rate) for _ in layers)
-        has_decoders = config.objective == "auto-encoding"
-        self.decoders = nn.ModuleList(Decoder(config.d_model, config.compression_rate) for _ in layers if has_decoders)
+        layers = layers if config.objective == "auto-encoding" else range(0)
+        self.decoders = nn.ModuleList(Decoder(config.d_model, config.compression_rate) for _ in layers)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        for module in self.modules():
+            if isinstance(module, Compression | Decoder):
+                module.reset_parameters()
 
     def auxiliary_parameters(self) -> list[nn.Parameter]:
-        if self.config.objective == "bptt":
+        if not self.config.learns_apart:
             return []
         return [*self.compressions.parameters(), *self.decoders.parameters()]
 
@@ -149,12 +160,11 @@ class CompressiveTransformer(TransformerXL):
         return torch.cat([newest(self._num_compressed(layer, filled), self.cmem_lens[layer]), memory], 1)
 
     def _num_compressed(self, layer: int, filled: Tensor) -> Tensor:
-        """Slots that compression has made wholly of tokens, not of unfilled slots."""
+        """Slots that compression has made of tokens alone; the first block it met may have been partly unfilled."""
         length, rate = self.config.segment_len, self.config.compression_rate
         evicted = (filled - self.mem_lens[layer]).clamp(min=0)
-        unfilled = length - evicted % length  # of the first block that had any token, if it was not full
-        slots = length // rate
-        return evicted // length * slots + (slots - (unfilled + rate - 1) // rate).clamp(min=0)
+        of_first = self._compression(layer).whole(newest(evicted % length, length)).sum(1)
+        return evicted // length * (length // rate) + of_first
 
     def init_state(self, batch_size: int) -> CompressiveState:
         state = super().init_state(batch_size)
@@ -169,6 +179,8 @@ class CompressiveTransformer(TransformerXL):
     @torch.no_grad()
     def generation_state(self, state: State) -> CompressiveState:
         assert isinstance(state, CompressiveState)
+        if state.is_cached:
+            return state
         inputs = tuple(past[:, cmem_len:] for past, cmem_len in zip(state.past, self.cmem_lens, strict=True))
         cached = super().generation_state(state)
         assert isinstance(cached, CompressiveState)
@@ -181,61 +193,68 @@ class CompressiveTransformer(TransformerXL):
 
     def _extended(self, state: SegmentedState, passes: list[LayerPass]) -> SegmentedState:
         assert isinstance(state, CompressiveState)
-        usage = tuple(
-            before + cast(Tensor, passed.usage)[:, cmem_len : cmem_len + before.shape[1]].mean(-1).to(before.dtype)
-            for before, passed, cmem_len in zip(state.usage, passes, self.cmem_lens, strict=bool(state.usage))
-        )
-        inputs = tuple(
-            torch.cat([before, passed.inputs], 1)
-            for before, passed in zip(state.inputs, passes, strict=bool(state.inputs))
-        )
-        return super()._extended(replace(state, usage=usage, inputs=inputs), passes)
+        if state.usage:
+            state = replace(state, usage=tuple(self._longer_usage(i, state, passes[i]) for i in range(len(passes))))
+        if state.inputs:
+            pairs = zip(state.inputs, passes, strict=True)
+            state = replace(state, inputs=tuple(torch.cat([before, passed.inputs], 1) for before, passed in pairs))
+        return super()._extended(state, passes)
+
+    def _longer_usage(self, layer: int, state: CompressiveState, passed: LayerPass) -> Tensor:
+        before = state.usage[layer]
+        received = cast(Tensor, passed.usage)[:, self.cmem_lens[layer] :][:, : before.shape[1]]
+        return before + received.mean(-1).to(before.dtype)
 
     def _at_border(self, state: SegmentedState, passes: list[LayerPass]) -> tuple[SegmentedState, dict[str, Tensor]]:
         assert isinstance(state, CompressiveState)
         past, losses = [], {}
-        for layer in range(self.config.num_layers):
-            has_slots = self.cmem_lens[layer]
-            slots, loss = self._compressed(layer, state, passes[layer].keys_values) if has_slots else (None, None)
+        for layer, passed in enumerate(passes):
+            slots = None
+            if self.cmem_lens[layer]:
+                slots, loss = self._compress(layer, state, passed)
+                if loss is not None:
+                    losses[f"{str(self.config.objective).replace('-', '_')}.{layer}"] = loss
+                if state.is_cached:
+                    slots = cast(Block, self.blocks[layer]).keys_values(slots)
             past.append(self._shifted(layer, state.past[layer], slots))
-            if loss is not None:
-                losses[f"{str(self.config.objective).replace('-', '_')}.{layer}"] = loss
         usage = tuple(torch.zeros_like(used) for used in state.usage)
         inputs = tuple(layer[:, self.config.segment_len :] for layer in state.inputs)
         return self._rolled(replace(state, usage=usage, inputs=inputs), tuple(past)), losses
 
-    def _compressed(self, layer: int, state: CompressiveState, keys_values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the slots that leave memory become, as ``past`` keeps it, and the loss that teaches the compression."""
+    def _compress(self, layer: int, state: CompressiveState, passed: LayerPass) -> tuple[Tensor, Tensor | None]:
+        """The slots that memory's oldest become, and, in training, the loss that teaches their compression."""
         cmem_len, length = self.cmem_lens[layer], self.config.segment_len
         leaving = slice(cmem_len, cmem_len + length)
-        block = cast(Block, self.blocks[layer])
-        compression = cast(Compression, self.compressions[layer])
-        inputs = state.inputs[layer] if state.inputs else state.past[layer][:, cmem_len:]
-        evicted, segment = inputs[:, :length], inputs[:, self.mem_lens[layer] :]
         valid = self.slots_valid(layer, state.filled)
         valid = None if valid is None else valid[:, leaving]
+        inputs = state.inputs[layer] if state.is_cached else state.past[layer][:, cmem_len:]
+        evicted = inputs[:, :length] if valid is None else inputs[:, :length] * valid[..., None]
         usage = state.usage[layer] if state.usage else None
         if usage is not None and valid is not None:
             usage = usage.masked_fill(~valid, -1)
 
-        learns_apart = self.config.objective in ("attention-reconstruction", "auto-encoding")
-        slots = compression(evicted.detach() if learns_apart else evicted, usage)
+        if not self.config.learns_apart:
+            return self._compression(layer)(evicted, usage), None
+        evicted = evicted.detach()
+        slots = self._compression(layer)(evicted, usage)
         loss = None
-        if learns_apart:
-            if self.training and torch.is_grad_enabled():
-                loss = self._loss(layer, segment, evicted.detach(), keys_values[:, leaving], valid, slots)
-            slots = slots.detach()
-        return (block.keys_values(slots) if state.inputs else slots), loss
+        if self.training and torch.is_grad_enabled():
+            segment = inputs[:, self.mem_lens[layer] :]
+            loss = self._loss(layer, segment, evicted, passed.keys_values[:, leaving], valid, slots)
+        return slots.detach(), loss
 
     def _loss(
         self, layer: int, segment: Tensor, evicted: Tensor, keys_values: Tensor, valid: Tensor | None, slots: Tensor
     ) -> Tensor:
-        compression = cast(Compression, self.compressions[layer])
-        whole = None if valid is None else compression.grouped(valid).all(2)
+        compression = self._compression(layer)
+        whole = None if valid is None else compression.whole(valid)
         if self.config.objective == "auto-encoding":
             return auto_encoding_loss(cast(Decoder, self.decoders[layer]), compression.grouped(evicted), slots, whole)
         block = cast(Block, self.blocks[layer])
         return attention_reconstruction_loss(block, segment, (keys_values, valid), (slots, whole))
+
+    def _compression(self, layer: int) -> Compression:
+        return cast(Compression, self.compressions[layer])
 
     def _shifted(self, layer: int, past: Tensor, slots: Tensor | None) -> Tensor:
         """``past`` after a border: the oldest slots make room for what memory gives, and memory for the segment."""

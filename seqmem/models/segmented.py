@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seqmem.layers.attention import Block, RelativeTerms, SelfAttention
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.vocabulary import AdaptiveSoftmax, TiedSoftmax
-from seqmem.models.base import CausalModel, ModelConfig, Output
+from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
 from seqmem.ops import Band, Ops
 from seqmem.state import State
 
@@ -58,6 +58,11 @@ class SegmentedState(State):
     relative: tuple[Tensor, ...] = ()
 
     batch_free: ClassVar[frozenset[str]] = frozenset({"relative"})
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it holds keys and values."""
+        return self.past[0].dim() == 5
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ class SegmentedTransformer(CausalModel):
     def generation_state(self, state: State) -> SegmentedState:
         """Keys and values instead of inputs, so that a step projects one token; valid for fixed weights."""
         assert isinstance(state, SegmentedState)
+        if state.is_cached:
+            return state
         past = tuple(block.keys_values(x) for block, x in zip(self._blocks(), state.past, strict=True))
         num_keys = [self.num_slots(layer) + self.config.segment_len for layer in range(self.config.num_layers)]
         relative = tuple(term.r for term in self.relative_terms(num_keys, ()) if term is not None)
@@ -168,16 +175,13 @@ class SegmentedTransformer(CausalModel):
         assert isinstance(state, SegmentedState)
         hidden: list[Tensor] = []
         losses: list[dict[str, Tensor]] = []
-        start = 0
-        while start < inputs.shape[1]:
-            room = self.config.segment_len - state.position % self.config.segment_len
-            x, passes = self._through_layers(inputs[:, start : start + room], state)
+        for piece in split_at_borders(inputs, state.position, self.config.segment_len):
+            x, passes = self._through_layers(piece, state)
             state = self._extended(state, passes)
             if state.position % self.config.segment_len == 0:
                 state, border_losses = self._at_border(state, passes)
                 losses.append(border_losses)
             hidden.append(self.dropout(self.final_norm(x)))
-            start += room
         names = losses[0] if losses else ()
         means = {name: torch.stack([at_border[name] for at_border in losses]).mean() for name in names}
         return Output(torch.cat(hidden, 1), state, means)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seqmem.layers.boom import Boom
 from seqmem.layers.single_head import NORM_EPS, SingleHeadAttention
 from seqmem.layers.vocabulary import TiedSoftmax
-from seqmem.models.base import CausalModel, ModelConfig, Output
+from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
 from seqmem.ops import Ops
 from seqmem.state import State
 
@@ -156,14 +156,12 @@ class SHARNN(CausalModel):
         """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call."""
         state = self.init_state(inputs.shape[0]) if state is None else state
         assert isinstance(state, SHARNNState)
-        hidden, start = [], 0
-        while start < inputs.shape[1]:
-            room = self.config.segment_len - state.position % self.config.segment_len
-            part, state = self._within_segment(inputs[:, start : start + room], state)
+        hidden = []
+        for piece in split_at_borders(inputs, state.position, self.config.segment_len):
+            x, state = self._within_segment(piece, state)
             if state.position % self.config.segment_len == 0:
                 state = self._at_border(state)
-            hidden.append(part)
-            start += room
+            hidden.append(x)
         return Output(torch.cat(hidden, 1), state)
 
     def _within_segment(self, inputs: Tensor, state: SHARNNState) -> tuple[Tensor, SHARNNState]:

@@ -22,7 +22,8 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_threshold = -1, -3
     with contextlib.suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 1 << 30)
+        if not libc.mallopt(mmap_threshold, 1 << 30):
+            libc.mallopt(mmap_threshold, 1 << 25)  # the most that glibc before 2.35 takes
         libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
@@ -30,11 +31,12 @@ def peak_memory(device: torch.device) -> float:
     """Peak megabytes since :func:`reset_peak_memory`: allocated on a CUDA device, resident in the process otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    if sys.platform == "linux":
-        # Of this process alone; getrusage's figure begins at the peak of the parent.
+    with contextlib.suppress(OSError, KeyError):
+        # Linux, of this process alone; getrusage's figure begins at the peak of the parent.
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return int(status["VmHWM"].split()[0]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -134,13 +134,16 @@ def evaluate(
     model.eval()
     state = model.init_state(batch_size)
     total_nats, num_tokens = 0.0, 0
-    for inputs, targets, scored in evaluation_segments(tokens, batch_size, model.config.segment_len, tokenizer.bos_id):
-        out = model(inputs.to(device), state)
-        nll = model.head.nll(out.hidden, targets.to(device))
-        total_nats += nll[scored.to(device)].double().sum().item()
-        num_tokens += int(scored.sum())
-        state = out.state
-    model.train(was_training)
+    segments = evaluation_segments(tokens, batch_size, model.config.segment_len, tokenizer.bos_id)
+    try:
+        for inputs, targets, scored in segments:
+            out = model(inputs.to(device), state)
+            nll = model.head.nll(out.hidden, targets.to(device))
+            total_nats += nll[scored.to(device)].double().sum().item()
+            num_tokens += int(scored.sum())
+            state = out.state
+    finally:
+        model.train(was_training)
     return Evaluation(
         text=text,
         total_nats=total_nats,

@@ -26,6 +26,7 @@ class Counters:
         num_threads: torch threads; training repeats bit for bit on the CPU for an equal number.
         step: steps taken.
         cursor: tokens read by each of the stream's readers.
+        norms: of the gradients of the last update, before clipping; 0 when there was none yet.
         seconds: time spent in steps, over all sessions.
         recent_losses: of the steps since the last logged one: ``loss`` in nats a token, ``auxiliary/NAME`` the others.
         recent_seconds: time spent in those.
@@ -34,6 +35,7 @@ class Counters:
     num_threads: int
     step: int = 0
     cursor: int = 0
+    norms: dict[str, float] = field(default_factory=lambda: {"grad_norm": 0.0})
     seconds: float = 0.0
     recent_losses: dict[str, list[float]] = field(default_factory=dict)
     recent_seconds: float = 0.0
@@ -63,7 +65,7 @@ class Session:
             self._clipped["auxiliary_grad_norm"] = auxiliary
 
     def step(self) -> dict[str, float]:
-        """Train on the next segments; return gradient norms before clipping: ``grad_norm``, ``auxiliary_grad_norm``.
+        """Train on the next segments; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
 
         Raises:
             FloatingPointError: a loss or a gradient is not finite; the weights are left as they were.
@@ -83,13 +85,9 @@ class Session:
         summands = torch.stack([*losses.values()])
         (summands.sum() / num_accumulated).backward()
         values = dict(zip(losses, summands.tolist(), strict=True))
-        norms = {name: _gradient_norm(parameters) for name, parameters in self._clipped.items()}
-        if not math.isfinite(sum(values.values()) + sum(norm.item() for norm in norms.values())):
-            numbers = values | {name: norm.item() for name, norm in norms.items()}
-            bad = ", ".join(f"{name} {number}" for name, number in numbers.items() if not math.isfinite(number))
-            raise FloatingPointError(f"step {counters.step}: {bad}")
+        self._check_finite(values)
         if accumulating % num_accumulated == 0:
-            self._update(norms)
+            self._update()
         self._memory = out.state.detach()
 
         counters.cursor = self._stream.cursor
@@ -98,14 +96,21 @@ class Session:
         elapsed = time.perf_counter() - start
         counters.recent_seconds += elapsed
         counters.seconds += elapsed
-        return {name: norm.item() for name, norm in norms.items()}
+        return counters.norms
 
-    def _update(self, norms: dict[str, Tensor]) -> None:
+    def _update(self) -> None:
         """Change the weights by the gradient accumulated so far, each group of parameters clipped by its own norm."""
+        norms = {name: _gradient_norm(parameters) for name, parameters in self._clipped.items()}
+        self.counters.norms = {name: norm.item() for name, norm in norms.items()}
+        self._check_finite(self.counters.norms)
         for name, parameters in self._clipped.items():
             nn.utils.clip_grads_with_norm_(parameters, self._config.grad_clip, norms[name])
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        if bad := [f"{name} {value}" for name, value in values.items() if not math.isfinite(value)]:
+            raise FloatingPointError(f"step {self.counters.step}: {', '.join(bad)}")
 
     def take_recent(self) -> tuple[dict[str, list[float]], float]:
         """Losses of the steps since the last call, and the seconds they took."""

@@ -101,19 +101,24 @@ def test_the_check_finds_a_model_that_breaks_the_law(monkeypatch):
     assert not all(result.passed for result in check_state_law(model, tokens()))
 
 
-def test_rows_of_a_state_go_their_own_way():
-    model, ids = make("transformer-xl"), tokens(26, 3)
-    with torch.no_grad():
-        state = model(ids[:, :20]).state
-        rows = torch.tensor([2, 0])
-        picked = model(ids[rows, 20:], state.select(rows)).hidden
-        cached = model.generation_state(state).select(rows)
-        torch.testing.assert_close(picked, model(ids[:, 20:], state).hidden[rows])
-        torch.testing.assert_close(model(ids[rows, 20:], cached).hidden, picked)
+STATEFUL = ["transformer-xl", "compressive", "compressive, most-used", "sha-rnn", "lstm"]
 
 
-def test_state_survives_saving():
-    model, ids = make("transformer-xl"), tokens(26)
+@pytest.mark.parametrize("rows", [torch.tensor([2, 0]), torch.tensor([True, False, True])], ids=["index", "mask"])
+@pytest.mark.parametrize("label", STATEFUL)
+@torch.no_grad()
+def test_rows_of_a_state_go_their_own_way(label, rows):
+    model, ids = make(label), tokens(56, 3)
+    state = model(ids[:, :50]).state
+    picked = model(ids[rows, 50:], state.select(rows)).hidden
+    cached = model.generation_state(model.generation_state(state)).select(rows)
+    torch.testing.assert_close(picked, model(ids[:, 50:], state).hidden[rows])
+    torch.testing.assert_close(model(ids[rows, 50:], cached).hidden, picked)
+
+
+@pytest.mark.parametrize("label", ["transformer-xl", "compressive, most-used", "sha-rnn"])
+def test_state_survives_saving(label):
+    model, ids = make(label), tokens(26)
     state = model(ids[:, :20]).state
     again = model.init_state(2).restore(state.tensors())
     assert again.position == 20
