@@ -18,8 +18,11 @@ from rich.console import Console
 
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import read_run, settings_of
+from seqmem.recipe import load_recipe
+from seqmem.report.runs import settings_of
+from seqmem.report.say import say
 from seqmem.train.checkpoint import newest_checkpoint
+from seqmem.train.device import default_device
 from seqmem.train.interrupt import Interrupt
 
 LOG_NAME = "train.log"
@@ -57,7 +60,7 @@ class Job:
         checkpoint = newest_checkpoint(self.folder)
         if checkpoint is None:
             return False
-        before, now = settings_of(read_run(self.folder).recipe), settings_of(self.recipe)
+        before, now = settings_of(load_recipe(str(self.folder / "config.json"))), settings_of(self.recipe)
         if changed := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             raise SeqmemError(
                 f"run '{self.folder}' was trained with another {' and '.join(changed)}; "
@@ -107,12 +110,14 @@ def train_all(jobs: Sequence[Job], console: Console) -> bool:
                 running.remove((job, process))
                 _check_end(job, process.returncode)
                 num_done += 1
-                console.print(f"{num_done}/{len(jobs)}  {job.label}: {job.folder}", highlight=False, soft_wrap=True)
+                say(console, f"{num_done}/{len(jobs)}  {job.label}: {job.folder}")
         return not waiting and not running
 
 
 def num_at_once(recipe: Recipe) -> int:
-    """How many runs of ``recipe`` the cores hold."""
+    """How many runs of ``recipe`` the cores hold; a GPU is given to one at a time."""
+    if default_device().type == "cuda":
+        return 1
     num_cores = os.cpu_count() or 1
     return max(1, num_cores // (recipe.train.num_threads or num_cores))
 
