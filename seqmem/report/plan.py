@@ -85,12 +85,23 @@ class Plan:
         return Budget(tokens, tokens / speeds[self.baseline].training)
 
     def steps(self, entry: str, budget: Budget, speed: Speed) -> int:
-        """Steps after which ``entry`` can be read at both budgets: the first validation with enough tokens."""
+        """Steps after which ``entry`` can be read at both budgets: the first validation with enough tokens.
+
+        Raises:
+            SeqmemError: it is to be read before its first validation.
+        """
         recipe = self.recipes[entry]
-        tokens = max(budget.tokens, budget.seconds * speed.training)
-        tokens_a_validation = recipe.train.eval_every * tokens_a_step(recipe)
+        eval_every = recipe.train.eval_every
+        fewest, most = sorted(
+            tokens / tokens_a_step(recipe) for tokens in (budget.tokens, budget.seconds * speed.training)
+        )
+        if fewest < eval_every - 0.5:
+            raise SeqmemError(
+                f"'{entry}' is to be read after {fewest:,.1f} steps, but its first validation is at step {eval_every}; "
+                f"set its train.eval_every to {max(1, int(fewest))} or less"
+            )
         # The baseline's seconds times its speed are its tokens but for rounding, which must not cost it a validation.
-        return recipe.train.eval_every * math.ceil(tokens / tokens_a_validation * (1 - 1e-9))
+        return eval_every * math.ceil(most / eval_every * (1 - 1e-9))
 
 
 def load_plan(source: str) -> Plan:

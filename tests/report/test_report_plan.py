@@ -71,7 +71,11 @@ def test_the_baseline_gives_the_budget(folder: Path):
     ("entry", "tokens_a_second", "steps"),
     [
         ("xl", 80.0, 120),  # 1,600 tokens are 100 steps, validated every 30
-        ("control", 10.0, 120),  # a slow entry must reach equal tokens all the same
+        (
+            "control",
+            24.0,
+            120,
+        ),  # 480 tokens in 20 s, its first validation; a slow entry must reach equal tokens all the same
         ("control", 96.0, 120),  # 1,920 tokens in 20 s: exactly 120 steps
         ("control", 97.0, 150),
         ("slim", 80.0, 210),  # 200 steps of 8 tokens
@@ -79,6 +83,13 @@ def test_the_baseline_gives_the_budget(folder: Path):
 )
 def test_every_entry_gets_steps_for_both_budgets(folder: Path, entry: str, tokens_a_second: float, steps: int):
     assert load_plan(str(folder)).steps(entry, Budget(1600, 20.0), speed(tokens_a_second)) == steps
+
+
+@pytest.mark.parametrize(("tokens", "tokens_a_second"), [(1600, 12.1), (242, 80.0)])
+def test_an_entry_to_be_read_before_its_first_validation_is_refused(folder: Path, tokens: int, tokens_a_second: float):
+    plan = load_plan(str(folder))
+    with pytest.raises(SeqmemError, match=r"'control' .* 15\.1 steps, .* step 30; set its train\.eval_every to 15"):
+        plan.steps("control", Budget(tokens, 20.0), speed(tokens_a_second))
 
 
 def test_rounding_costs_no_validation(folder: Path):
