@@ -53,11 +53,12 @@ class Row:
     Attributes:
         parameters_ratio: to the baseline's.
         bits_per_byte, word_perplexity: at equal tokens.
-        bits_per_byte_equal_seconds: at equal seconds.
+        bits_per_byte_equal_seconds, word_perplexity_equal_seconds: at equal seconds.
         tokens_in_equal_seconds: tokens at which equal seconds are read.
         training, generation: tokens/s.
         memory_mb: the largest over the runs.
         seconds: a run's training time by its own clock, to its end.
+        curve: training tokens and bits/byte, both ``[N]``, averaged over the seeds where all were validated.
     """
 
     name: str
@@ -67,11 +68,13 @@ class Row:
     bits_per_byte: Sample
     word_perplexity: Sample
     bits_per_byte_equal_seconds: Sample
+    word_perplexity_equal_seconds: Sample
     tokens_in_equal_seconds: float
     training: float
     generation: float
     memory_mb: float
     seconds: Sample
+    curve: tuple[np.ndarray, np.ndarray]
 
     @property
     def is_matched(self) -> bool:
@@ -108,7 +111,8 @@ class Comparison:
         Raises:
             SeqmemError: a run cannot be read at the budget.
         """
-        return sorted((self._row(entry) for entry in self.entries), key=lambda row: row.bits_per_byte.mean)
+        baseline = next(entry for entry in self.entries if entry.name == self.baseline)
+        return sorted((self._row(entry, baseline) for entry in self.entries), key=lambda row: row.bits_per_byte.mean)
 
     @property
     def midway(self) -> list[str]:
@@ -119,33 +123,27 @@ class Comparison:
             if any(_is_midway(run, min(self.budget.tokens, self._tokens_in_time(entry))) for run in entry.runs)
         ]
 
-    def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Training tokens and bits/byte, both ``[N]``, averaged over the seeds where all were validated."""
-        entry = next(entry for entry in self.entries if entry.name == name)
-        curves = [dict(zip(*run.series("validation_bits_per_byte"), strict=True)) for run in entry.runs]
-        tokens = sorted(set.intersection(*(set(curve) for curve in curves)))
-        return np.array(tokens), np.array([fmean(curve[at] for curve in curves) for at in tokens])
-
     def _tokens_in_time(self, entry: Entry) -> float:
         return self.budget.seconds * entry.speed.training
 
-    def _row(self, entry: Entry) -> Row:
+    def _row(self, entry: Entry, baseline: Entry) -> Row:
         curves = [ValidationCurve(run) for run in entry.runs]
         tokens, tokens_in_time = self.budget.tokens, self._tokens_in_time(entry)
-        reference = next(entry for entry in self.entries if entry.name == self.baseline)
         return Row(
             name=entry.name,
             seeds=tuple(run.recipe.train.seed for run in entry.runs),
             num_parameters=entry.speed.num_parameters,
-            parameters_ratio=entry.speed.num_parameters / reference.speed.num_parameters,
+            parameters_ratio=entry.speed.num_parameters / baseline.speed.num_parameters,
             bits_per_byte=Sample(tuple(curve.bits_per_byte_at(tokens) for curve in curves)),
             word_perplexity=Sample(tuple(curve.word_perplexity_at(tokens) for curve in curves)),
             bits_per_byte_equal_seconds=Sample(tuple(curve.bits_per_byte_at(tokens_in_time) for curve in curves)),
+            word_perplexity_equal_seconds=Sample(tuple(curve.word_perplexity_at(tokens_in_time) for curve in curves)),
             tokens_in_equal_seconds=tokens_in_time,
             training=entry.speed.training,
             generation=entry.speed.generation,
             memory_mb=max(float(_logged(run, "memory_mb").max()) for run in entry.runs),
             seconds=Sample(tuple(float(_logged(run, "seconds")[-1]) for run in entry.runs)),
+            curve=_mean_curve(entry.runs),
         )
 
 
@@ -153,6 +151,12 @@ def common_budget(entries: Sequence[Entry]) -> Budget:
     """The most tokens, and the most seconds, that every run has been validated after."""
     ends = [(ValidationCurve(run).tokens[-1], entry.speed.training) for entry in entries for run in entry.runs]
     return Budget(int(min(tokens for tokens, _ in ends)), min(tokens / speed for tokens, speed in ends))
+
+
+def _mean_curve(runs: Sequence[RunRecord]) -> tuple[np.ndarray, np.ndarray]:
+    curves = [dict(zip(*run.series("validation_bits_per_byte"), strict=True)) for run in runs]
+    tokens = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return np.array(tokens), np.array([fmean(curve[at] for curve in curves) for at in tokens])
 
 
 def _is_midway(run: RunRecord, tokens: float) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqmem.config import Recipe
+from seqmem.data.tokenizer import Tokenizer
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import RunRecord, settings_of, short_labels
+from seqmem.report.runs import RunRecord, read_tokens, settings_of, short_labels
 from seqmem.report.speed import Speed
 
 
@@ -52,6 +53,17 @@ def check_comparable(recipes: Mapping[str, Recipe]) -> None:
             raise SeqmemError(f"'{first[0]}' and '{name}' differ in {' and '.join(changed)}; compare what has it equal")
 
 
+def check_same_text(runs: Sequence[RunRecord]) -> None:
+    """Refuse runs of which some found other files in ``data.path`` than the first, though their recipes are equal."""
+    first, *others = [(run.path, _text(run)) for run in runs]
+    for path, text in others:
+        if changed := [key for key, value in text.items() if value != first[1][key]]:
+            raise SeqmemError(
+                f"runs '{first[0]}' and '{path}' differ in {' and '.join(changed)}: "
+                f"their text has changed in between; train both on the same"
+            )
+
+
 def _is_seed_of(run: RunRecord, other: RunRecord) -> bool:
     same_length = run.recipe.train.steps == other.recipe.train.steps
     return same_length and settings_of(run.recipe) == settings_of(other.recipe)
@@ -63,4 +75,11 @@ def _protocol(recipe: Recipe) -> dict[str, object]:
         "tokenizer": recipe.tokenizer,
         "eval.batch_size": recipe.eval.batch_size,
         "train.num_threads": recipe.train.num_threads,
+    }
+
+
+def _text(run: RunRecord) -> dict[str, object]:
+    return {
+        "tokenizer": Tokenizer.load(run.path / "tokenizer").hash,
+        "length of the validation split": len(read_tokens(run.path).splits["validation"]),
     }

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Self
 
-from pydantic import ValidationError
-
-from seqmem.config import Section
+from seqmem.config import Section, validated
 from seqmem.errors import SeqmemError
 from seqmem.report.comparison import Comparison
 
@@ -26,9 +24,10 @@ class Expected(Section):
         if not file.is_file():
             return None
         try:
-            return cls.model_validate_json(file.read_text())
-        except ValidationError as error:
-            raise SeqmemError(f"{file}: {error.errors()[0]['msg']}; write it again from a comparison") from None
+            values = dict(json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:  # not JSON or not an object
+            raise SeqmemError(f"{file}: not an expectation: {error}; write it again from a comparison") from None
+        return validated(cls, values, str(file))
 
     @classmethod
     def of(cls, comparison: Comparison) -> Self:

@@ -38,7 +38,7 @@ def _draw_sample(axes: Axes, sample: Sample, y: float, marker: str, shade: str, 
 
 def _draw_curves(axes: Axes, comparison: Comparison) -> None:
     for index, row in enumerate(comparison.rows):
-        axes.plot(*comparison.curve(row.name), dashes(index), color=color(index), label=row.name)
+        axes.plot(*row.curve, dashes(index), color=color(index), label=row.name)
     axes.axvline(comparison.budget.tokens, color="#999999", linewidth=1, linestyle=":", label="equal tokens")
     axes.set(title="How they get there", ylabel="validation bits/byte, mean over seeds")
     tokens_axis(axes)

@@ -2,22 +2,20 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from seqmem.config import Recipe
-from seqmem.data.tokens import TokenizedCorpus
 from seqmem.report.campaign import Job, num_at_once, train_all
 from seqmem.report.comparison import Budget, Comparison, common_budget
-from seqmem.report.entries import Entry, check_comparable, group_by_seed
+from seqmem.report.entries import Entry, check_comparable, check_same_text, group_by_seed
 from seqmem.report.expected import Expected
 from seqmem.report.figure import draw_comparison
 from seqmem.report.plan import Plan, load_plan
-from seqmem.report.runs import read_run, tokens_a_step
+from seqmem.report.runs import RunRecord, read_run, read_tokens, tokens_a_step
+from seqmem.report.say import say
 from seqmem.report.speed import Speed, side_by_side
 from seqmem.report.table import markdown, save
 
@@ -37,6 +35,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
     groups = group_by_seed(runs)
     recipes = {name: group[0].recipe for name, group in groups.items()}
     check_comparable(recipes)
+    check_same_text(runs)
     measured = side_by_side(recipes, runs[0].path, out / "speed.json", console)
     entries = [Entry(name, group, measured.speeds[name]) for name, group in groups.items()]
     seconds = sum(run.records[-1]["seconds"] for run in runs)
@@ -46,7 +45,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
         budget=common_budget(entries),
         entries=entries,
         machine=measured.machine,
-        text=_text(runs[0].path, runs[0].recipe),
+        text=_text(runs[0]),
         cost=f"The runs were trained for {seconds / 60:,.1f} minutes in all.",
     )
     _publish(comparison, out, console)
@@ -69,31 +68,31 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
     """
     plan = load_plan(source)
     out = out or Path("runs") / f"compare-{plan.name}"
-    with _clock(out / "cost.json"):
+    with _clock(out / "cost.json") as seconds:
         measured = side_by_side(plan.recipes, None, out / "speed.json", console)
         budget = plan.budget(measured.speeds)
         jobs = _jobs(plan, budget, measured.speeds, out)
-        _say(console, _outline(plan, budget, measured.speeds))
+        say(console, _outline(plan, budget, measured.speeds))
         if not train_all(jobs, console):
-            _say(console, "Stopped. The same command goes on.")
+            say(console, "Stopped. The same command goes on.")
             return None
-    minutes = json.loads((out / "cost.json").read_text())["seconds"] / 60
+    entries = [
+        Entry(name, [read_run(_run_folder(out, name, seed)) for seed in plan.seeds], measured.speeds[name])
+        for name in plan.recipes
+    ]
     comparison = Comparison(
         title=plan.title,
         baseline=plan.baseline,
         budget=budget,
-        entries=[
-            Entry(name, [read_run(_run_folder(out, name, seed)) for seed in plan.seeds], measured.speeds[name])
-            for name in plan.recipes
-        ],
+        entries=entries,
         machine=measured.machine,
-        text=_text(out, plan.recipes[plan.baseline]),
-        cost=f"Measuring speeds and training took the machine {minutes:,.1f} minutes in all.",
+        text=_text(entries[0].runs[0]),
+        cost=f"Measuring speeds and training took the machine {seconds() / 60:,.1f} minutes in all.",
     )
     _publish(comparison, out, console)
     Expected.of(comparison).save(out)
     if expected := Expected.load(plan.folder):
-        _say(console, expected.verdict(comparison))
+        say(console, expected.verdict(comparison))
     return comparison
 
 
@@ -101,14 +100,15 @@ def _publish(comparison: Comparison, out: Path, console: Console) -> None:
     """Write table and figure, and print the table."""
     save(comparison, out)
     draw_comparison(comparison, out / "compare.png")
-    _say(console, "\n" + markdown(comparison))
-    _say(console, f"Written: {', '.join(str(out / f'compare.{kind}') for kind in ('md', 'csv', 'json', 'png'))}")
+    say(console, "\n" + markdown(comparison))
+    say(console, f"Written: {', '.join(str(out / f'compare.{kind}') for kind in ('md', 'csv', 'json', 'png'))}")
 
 
-def _text(folder: Path, recipe: Recipe) -> str:
-    """What ``tokens`` in ``folder`` are, and how ``recipe`` measures on them."""
-    note = TokenizedCorpus.load(folder / "tokens").note.rstrip(".")
-    streams = f"{recipe.eval.batch_size} stream{'s' * (recipe.eval.batch_size > 1)}"
+def _text(run: RunRecord) -> str:
+    """What a run's text is, and how the run is measured on it."""
+    note = read_tokens(run.path).note.rstrip(".")
+    num_streams = run.recipe.eval.batch_size
+    streams = f"{num_streams} stream{'s' * (num_streams > 1)}"
     return f"{note}. The validation split is read whole, in {streams}, with memory carried along."
 
 
@@ -147,16 +147,16 @@ def _outline(plan: Plan, budget: Budget, speeds: Mapping[str, Speed]) -> str:
 
 
 @contextmanager
-def _clock(file: Path) -> Iterator[None]:
-    """Adds the seconds that the block takes to those in ``file``."""
+def _clock(file: Path) -> Iterator[Callable[[], float]]:
+    """Adds the seconds that the block takes to those in ``file``; yields what tells their sum so far."""
+    before = json.loads(file.read_text())["seconds"] if file.is_file() else 0.0
     start = time.monotonic()
-    before: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {"seconds": 0.0}
+
+    def seconds() -> float:
+        return before + time.monotonic() - start
+
     try:
-        yield
+        yield seconds
     finally:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"seconds": before["seconds"] + time.monotonic() - start}))
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        file.write_text(json.dumps({"seconds": seconds()}))

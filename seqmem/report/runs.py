@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqmem.config import Recipe
+from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
 from seqmem.models import model_config
 from seqmem.recipe import load_recipe
@@ -61,6 +62,18 @@ def read_run(path: Path) -> RunRecord:
     if not records:
         raise SeqmemError(f"run '{path}' has logged nothing yet; let it train for train.log_every steps")
     return RunRecord(path, load_recipe(str(config)), records)
+
+
+def read_tokens(path: Path) -> TokenizedCorpus:
+    """The text that a run was trained and validated on.
+
+    Raises:
+        SeqmemError: the run folder has it no more.
+    """
+    folder = path / "tokens"
+    if not folder.is_dir():
+        raise SeqmemError(f"run '{path}' has no folder tokens; make it anew by seqmem train --resume {path}")
+    return TokenizedCorpus.load(folder)
 
 
 def tokens_a_step(recipe: Recipe) -> int:

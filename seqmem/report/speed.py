@@ -15,22 +15,20 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from rich.console import Console
-from torch import Tensor
 
 from seqmem.config import Recipe, Section
 from seqmem.data.tokenizer import Tokenizer
-from seqmem.data.tokens import TokenizedCorpus
 from seqmem.generate.sampling import Sampler
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
-from seqmem.report.runs import settings_of
+from seqmem.report.runs import read_tokens, settings_of, tokens_a_step
+from seqmem.report.say import say
 from seqmem.train.session import Session
 from seqmem.train.setup import prepare_data, start_session
 
 ROUNDS = 8
 STEPS_A_ROUND = 4
-PROMPT_TOKENS = 512
-GENERATED_TOKENS = 100
+GENERATED_TOKENS = 100  # at least; a whole segment where that is longer
 
 
 class Machine(Section):
@@ -63,20 +61,21 @@ class Speeds(Section):
 
 
 def side_by_side(recipes: Mapping[str, Recipe], run: Path | None, file: Path, console: Console) -> Speeds:
-    """The speeds in ``file`` if they are of these recipes, else measured now and kept there.
+    """The speeds in ``file`` if they are of these recipes and this machine, else measured now and kept there.
 
     Args:
-        recipes: by name, all of one text and tokenizer.
+        recipes: by name, all of one text, tokenizer and number of threads.
         run: a run whose text and tokenizer to use; without one, they are made as in a new run and put beside ``file``.
         file: where speeds are kept.
         console: where to say that it takes a while.
     """
     settings = {name: settings_of(recipe) for name, recipe in recipes.items()}
-    if kept := _kept(file, settings):
+    machine = this_machine(next(iter(recipes.values())).train.num_threads)
+    kept = _read(file)
+    if kept and (kept.machine, kept.settings) == (machine, settings):
         return kept
-    console.print(f"Measuring the speed of {len(recipes)} models side by side ...", highlight=False)
-    machine, speeds = _measure_apart(recipes, run, file.parent)
-    measured = Speeds(machine=machine, settings=settings, speeds=speeds)
+    say(console, f"Measuring the speed of {len(recipes)} models side by side ...")
+    measured = Speeds(machine=machine, settings=settings, speeds=_measure_apart(recipes, run, file.parent))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(measured.model_dump_json(indent=2) + "\n")
     return measured
@@ -94,44 +93,40 @@ def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> d
     return {name: median(taken) for name, taken in times.items()}
 
 
-def _kept(file: Path, settings: dict[str, dict[str, Any]]) -> Speeds | None:
+def _read(file: Path) -> Speeds | None:
     try:
-        kept = Speeds.model_validate_json(file.read_text())
+        return Speeds.model_validate_json(file.read_text())
     except (FileNotFoundError, ValidationError):
         return None
-    return kept if kept.settings == settings else None
 
 
-def _measure_apart(recipes: Mapping[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
-    """Measure in a process of its own, whose memory, threads and random numbers are nobody else's.
-
-    On Linux a process's peak memory begins with its parent's, and this one may be about to train runs.
-    """
+def _measure_apart(recipes: Mapping[str, Recipe], run: Path | None, folder: Path) -> dict[str, Speed]:
+    """Measure in a process of its own, whose memory, threads and random numbers are nobody else's."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(_measure, dict(recipes), run, folder).result()
 
 
-def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
+def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> dict[str, Speed]:
     if run:
-        tokenizer, corpus = Tokenizer.load(run / "tokenizer"), TokenizedCorpus.load(run / "tokens")
+        tokenizer, corpus = Tokenizer.load(run / "tokenizer"), read_tokens(run)
     else:
         tokenizer, corpus = prepare_data(next(iter(recipes.values())), folder, None)
     sessions = {
         name: start_session(recipe, tokenizer, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
     }
     training = take_turns({name: partial(_train, session) for name, session in sessions.items()}, ROUNDS)
-    prompt = torch.from_numpy(corpus.splits["validation"][:PROMPT_TOKENS].astype(np.int64))[None]
     models = {name: session.model.eval() for name, session in sessions.items()}
-    generation = take_turns({name: _writer(model, prompt) for name, model in models.items()}, ROUNDS)
-    speeds = {}
-    for name, model in models.items():
-        tokens = STEPS_A_ROUND * recipes[name].train.batch_size * model.config.unroll_len
-        speeds[name] = Speed(
+    validation = corpus.splits["validation"]
+    with torch.no_grad():
+        generation = take_turns({name: _writer(model, validation) for name, model in models.items()}, ROUNDS)
+    return {
+        name: Speed(
             num_parameters=model.num_parameters,
-            training=tokens / training[name],
-            generation=GENERATED_TOKENS / generation[name],
+            training=STEPS_A_ROUND * tokens_a_step(recipes[name]) / training[name],
+            generation=_num_generated(model) / generation[name],
         )
-    return this_machine(), speeds
+        for name, model in models.items()
+    }
 
 
 def _train(session: Session) -> None:
@@ -139,18 +134,22 @@ def _train(session: Session) -> None:
         session.step()
 
 
-@torch.no_grad()
-def _writer(model: CausalModel, prompt: Tensor) -> Callable[[], None]:
-    """Goes on from ``prompt [1, T]``, each time anew."""
+def _num_generated(model: CausalModel) -> int:
+    """Tokens written in a round: enough to meet a segment's end, where memory moves."""
+    return max(GENERATED_TOKENS, model.config.segment_len)
+
+
+def _writer(model: CausalModel, tokens: np.ndarray) -> Callable[[], None]:
+    """Goes on, each time anew, from as many of ``tokens [N]`` as fill the model's memory."""
     greedy = Sampler(temperature=0)
     device = next(model.parameters()).device
+    prompt = torch.from_numpy(tokens[: model.config.turnover].astype(np.int64))[None]
     read = model(prompt.to(device), model.init_state(1))
     start = model.generation_state(read.state)
 
-    @torch.no_grad()
     def write() -> None:
         hidden, state = read.hidden, start
-        for _ in range(GENERATED_TOKENS):
+        for _ in range(_num_generated(model)):
             token = model.head.sample(hidden[:, -1], greedy)
             out = model(token[:, None], state)
             hidden, state = out.hidden, out.state
@@ -159,14 +158,14 @@ def _writer(model: CausalModel, prompt: Tensor) -> Callable[[], None]:
     return write
 
 
-def this_machine() -> Machine:
-    """What this process runs on."""
+def this_machine(num_threads: int | None = None) -> Machine:
+    """What this process runs on; with torch's threads, or with as many as are given."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return Machine(
         processor=next(names, platform.machine()),
         num_cores=os.cpu_count() or 1,
-        num_threads=torch.get_num_threads(),
+        num_threads=num_threads or torch.get_num_threads(),
         torch=torch.__version__,
     )

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from seqmem.config import Recipe
+from seqmem.config import Recipe, TokenizerConfig
+from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
 from seqmem.report.comparison import Budget, Comparison, Row, Sample, common_budget
 from seqmem.report.curve import ValidationCurve
-from seqmem.report.entries import Entry, check_comparable, group_by_seed
+from seqmem.report.entries import Entry, check_comparable, check_same_text, group_by_seed
 from seqmem.report.runs import RunRecord
 from seqmem.report.speed import Machine
 
@@ -65,6 +69,7 @@ def test_a_row_reads_every_seed_at_both_budgets(run: Run, entry: MakeEntry):
     assert fast.word_perplexity.values == pytest.approx((math.exp(5.0), math.exp(5.5)))
     assert fast.tokens_in_equal_seconds == 240
     assert fast.bits_per_byte_equal_seconds.values == pytest.approx((1.75, 1.95))
+    assert fast.word_perplexity_equal_seconds.values == pytest.approx((math.exp(4.375), math.exp(4.875)))
     assert (fast.training, fast.generation, fast.memory_mb) == (30.0, 3.0, 130)
     assert fast.seconds.values == (10.0, 10.0)
 
@@ -103,7 +108,7 @@ def test_only_a_falling_rate_is_read_midway(run: Run, entry: MakeEntry):
 
 def test_the_mean_curve_is_over_the_seeds_that_were_validated(run: Run, entry: MakeEntry):
     seeds = entry("one", run("a", {10: 4.0, 20: 3.0}), run("b", {10: 3.0, 20: 2.0, 30: 1.0}, seed=2))
-    tokens, bits = compare(seeds, tokens=160, seconds=1.6).curve("one")
+    tokens, bits = row(compare(seeds, tokens=160, seconds=1.6), "one").curve
     assert tokens.tolist() == [160, 320]
     assert bits.tolist() == [1.75, 1.25]
 
@@ -136,3 +141,31 @@ def test_what_was_measured_otherwise_is_not_compared(recipe: Callable[..., Recip
     other = Recipe.model_validate(recipe().model_dump(exclude=set(change)) | change)
     with pytest.raises(SeqmemError, match=rf"'a' and 'b' differ in {named}"):
         check_comparable({"a": recipe(), "b": other})
+
+
+def put_text(folder: Path, text: str, length: int) -> None:
+    """What a run that found ``text`` leaves, with ``length`` tokens of validation."""
+    Tokenizer.train([text], TokenizerConfig(kind="bpe", vocab_size=270)).save(folder / "tokenizer")
+    splits = dict.fromkeys(("train", "validation", "test"), np.zeros(length))
+    TokenizedCorpus("text", "A text.", splits).save(folder / "tokens")
+
+
+def test_runs_on_text_that_changed_in_between_are_not_compared(run: Run):
+    first, same, longer, other = (run(name, {}) for name in ("first", "same", "longer", "other"))
+    put_text(first.path, "one two three four", 9)
+    put_text(same.path, "one two three four", 9)
+    put_text(longer.path, "one two three four", 10)
+    put_text(other.path, "five six seven eight", 9)
+    check_same_text([first, same])
+    with pytest.raises(SeqmemError, match=r"first' and '.*longer' differ in length of the validation split: "):
+        check_same_text([first, same, longer])
+    with pytest.raises(SeqmemError, match=r"first' and '.*other' differ in tokenizer: "):
+        check_same_text([first, other])
+
+
+def test_a_run_without_its_text_is_not_compared(run: Run):
+    only, bare = run("only", {}), run("bare", {})
+    put_text(only.path, "one two three four", 9)
+    Tokenizer.load(only.path / "tokenizer").save(bare.path / "tokenizer")
+    with pytest.raises(SeqmemError, match=r"bare' has no folder tokens; make it anew"):
+        check_same_text([only, bare])

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from seqmem.config import Recipe
+from seqmem.models import build_model, model_config
+from seqmem.ops import bind
 from seqmem.report import speed
-from seqmem.report.speed import Machine, Speed, side_by_side, take_turns
+from seqmem.report.speed import Speed, side_by_side, take_turns
 
 
 def test_contenders_take_turns_and_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch):
@@ -32,10 +36,9 @@ def test_what_was_measured_is_kept_for_these_settings(
 ):
     measurements: list[dict[str, Recipe]] = []
 
-    def measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> tuple[Machine, dict[str, Speed]]:
+    def measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> dict[str, Speed]:
         measurements.append(recipes)
-        found = Speed(num_parameters=1, training=len(measurements), generation=1)
-        return Machine(processor="abacus", num_cores=1, num_threads=1, torch="2"), dict.fromkeys(recipes, found)
+        return dict.fromkeys(recipes, Speed(num_parameters=1, training=len(measurements), generation=1))
 
     def training_speeds(**recipes: Recipe) -> list[float]:
         speeds = side_by_side(recipes, None, tmp_path / "out/speed.json", Console(quiet=True)).speeds
@@ -48,3 +51,28 @@ def test_what_was_measured_is_kept_for_these_settings(
     assert training_speeds(a=recipe()) == [3]
     (tmp_path / "out/speed.json").write_text("spoilt")
     assert training_speeds(a=recipe()) == [4]
+    assert training_speeds(a=recipe()) == [4]
+    monkeypatch.setattr(speed.os, "cpu_count", lambda: 1000)
+    assert training_speeds(a=recipe()) == [5]
+
+
+def test_threads_are_those_of_the_recipe(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(speed, "_measure_apart", lambda recipes, run, folder: {})
+    measured = side_by_side({"a": recipe(num_threads=77)}, None, tmp_path / "speed.json", Console(quiet=True))
+    assert measured.machine.num_threads == 77
+
+
+@pytest.mark.parametrize(("segment_len", "num_generated"), [(8, 100), (120, 120)])
+def test_generation_goes_on_from_a_full_memory_across_a_border(segment_len: int, num_generated: int):
+    config = model_config("transformer-xl/tiny", segment_len=segment_len, mem_len=600)
+    model = build_model(config, bind()).eval()
+    calls: list[tuple[int, int]] = []
+    model.register_forward_pre_hook(lambda _, inputs: calls.append((inputs[1].filled.item(), inputs[0].shape[1])))
+    with torch.no_grad():
+        write = speed._writer(model, np.zeros(2000, np.uint16))
+        assert calls == [(0, segment_len + 600)]
+        write()
+    assert [length for _, length in calls[1:]] == [1] * num_generated
+    assert calls[1][0] >= 600

@@ -40,8 +40,9 @@ def test_markdown_shows_the_table_and_how_it_came_about(comparison: Comparison):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert [line[0] for line in cells] == ["model", "-----", "fast", "slow"]
     assert cells[2][:4] == ["fast", "1,500 (150.0%)*", "2.0000 ± 0.0000", "148.4 ± 0.0"]
-    assert cells[2][4:] == ["1.7500 ± 0.0000", "20", "2", "500", "15"]
+    assert cells[2][4:] == ["1.7500 ± 0.0000", "79.4 ± 0.0", "20", "2", "500", "15"]
     assert cells[3][2:5] == ["2.1500 ± 0.0707", "217.6 ± 38.3", "2.1500 ± 0.0707"]
+    assert cells[3][5] == "217.6 ± 38.3"
     assert len({len(line) for line in table.splitlines()}) == 1
     for said in ("A text.", "160 training tokens", "16 s", "seeds 1, 2", "abacus, 2 cores, 1 thread a run, torch 2.12"):
         assert said in protocol
@@ -56,10 +57,12 @@ def test_files_hold_the_numbers(comparison: Comparison, tmp_path: Path):
     fast, slow = whole["entries"]
     assert slow["bits_per_byte"]["values"] == pytest.approx([2.1, 2.2])
     assert fast["tokens_in_equal_seconds"] == 320
+    assert fast["word_perplexity_equal_seconds"]["values"] == pytest.approx([math.exp(3.5 * 1.25)] * 2)
     rows = list(csv.DictReader((tmp_path / "out/compare.csv").open()))
     assert [row["name"] for row in rows] == ["fast", "slow"]
     assert float(rows[1]["bits_per_byte"]) == pytest.approx(2.15)
     assert float(rows[1]["bits_per_byte_std"]) == pytest.approx(0.1 / math.sqrt(2))
+    assert float(rows[0]["word_perplexity_equal_seconds"]) == pytest.approx(math.exp(3.5 * 1.25))
     assert rows[1]["seeds"] == "1 2"
 
 
@@ -87,8 +90,17 @@ def test_what_is_not_as_expected_is_named(comparison: Comparison):
     )
 
 
-def test_a_spoilt_expectation_is_refused(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"entries": 3}', "key 'entries' = 3: input should be a valid dictionary"),
+        ('{"entries": {}, "tolerance": 1}', "unknown key 'tolerance'; did you mean 'tolerance_bits_per_byte'"),
+        ("3", "not an expectation: .* write it again"),
+        ("{", "not an expectation: .* write it again"),
+    ],
+)
+def test_a_spoilt_expectation_is_refused(tmp_path: Path, text: str, reason: str):
     assert Expected.load(tmp_path) is None
-    (tmp_path / "expected.json").write_text('{"entries": 3}')
-    with pytest.raises(SeqmemError, match=r"expected\.json: .* write it again"):
+    (tmp_path / "expected.json").write_text(text)
+    with pytest.raises(SeqmemError, match=rf"expected\.json: {reason}"):
         Expected.load(tmp_path)
