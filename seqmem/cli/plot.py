@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 
 @click.command()
@@ -20,5 +21,5 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
     from seqmem.report.plots import plot_runs
 
     default = runs[0] / "plots" if len(runs) == 1 else Path("plots")
-    for file in plot_runs(runs, out or default):
+    for file in plot_runs(runs, out or default, Console(stderr=True)):
         click.echo(file)

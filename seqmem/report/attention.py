@@ -8,11 +8,10 @@ import torch
 from matplotlib.axes import Axes
 
 from seqmem.data.stream import evaluation_segments
-from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
-from seqmem.models.base import CausalModel
+from seqmem.models.segmented import SegmentedTransformer
 from seqmem.ops import bind
-from seqmem.report.runs import RunRecord
+from seqmem.report.runs import RunRecord, read_tokens
 from seqmem.report.style import color, layer_styles, panels
 from seqmem.train.checkpoint import load, load_tokenizer, newest_checkpoint
 from seqmem.train.device import default_device
@@ -33,20 +32,20 @@ def attention_mass(run: RunRecord) -> Mass | None:
         The mass, or None for a run without checkpoint or a model that does not tell.
 
     Raises:
-        SeqmemError: the validation split is too short to fill the memory.
+        SeqmemError: the validation split is missing, or too short to fill the memory.
     """
     if not newest_checkpoint(run.path):
         return None
-    model = load(run.path, bind(run.recipe.backend)).to(default_device())
-    if not hasattr(model, "attention_mass"):
+    trained = load(run.path, bind(run.recipe.backend)).to(default_device())
+    model = at_eval_lengths(trained, run.recipe.eval)
+    if not isinstance(model, SegmentedTransformer):
         return None
-    tokens = TokenizedCorpus.load(run.path / "tokens").splits["validation"]
-    bos_id = load_tokenizer(run.path).bos_id
-    return measure(at_eval_lengths(model, run.recipe.eval), tokens, bos_id, f"run '{run.path}'")
+    tokens = read_tokens(run.path).splits["validation"]
+    return measure(model, tokens, load_tokenizer(run.path).bos_id, f"run '{run.path}'")
 
 
 @torch.no_grad()
-def measure(model: CausalModel, tokens: np.ndarray, bos_id: int, where: str) -> Mass:
+def measure(model: SegmentedTransformer, tokens: np.ndarray, bos_id: int, where: str) -> Mass:
     """Average of ``model.attention_mass`` over the segments after memory has filled, at most :data:`NUM_SEGMENTS`.
 
     Args:
@@ -66,7 +65,7 @@ def measure(model: CausalModel, tokens: np.ndarray, bos_id: int, where: str) -> 
         if inputs.shape[1] < segment_len or len(found) == NUM_SEGMENTS:
             break
         if index * segment_len >= to_fill:
-            mass = model.attention_mass(inputs.to(device), state)  # type: ignore[operator]
+            mass = model.attention_mass(inputs.to(device), state)
             found.append([{part: weights.cpu().numpy() for part, weights in layer.items()} for layer in mass])
         state = model(inputs.to(device), state).state
     return [

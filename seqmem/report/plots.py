@@ -6,9 +6,12 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from rich.console import Console
 
-from seqmem.report.attention import attention_mass, draw_attention
+from seqmem.errors import SeqmemError
+from seqmem.report.attention import Mass, attention_mass, draw_attention
 from seqmem.report.runs import RunRecord, read_run, short_labels
+from seqmem.report.say import say
 from seqmem.report.style import color, layer_styles, panels, saved_figure, tokens_axis
 
 AUXILIARY = "auxiliary/"
@@ -54,8 +57,13 @@ PLOTS = (
 )
 
 
-def plot_runs(paths: Sequence[Path], out: Path) -> list[Path]:
+def plot_runs(paths: Sequence[Path], out: Path, console: Console) -> list[Path]:
     """Draw what the runs have logged and where their models attend; return the files, all of them in ``out``.
+
+    Args:
+        paths: run folders.
+        out: where the files go.
+        console: where to say whose attention cannot be measured.
 
     Raises:
         SeqmemError: a folder that is no run, or that has logged nothing yet.
@@ -65,10 +73,20 @@ def plot_runs(paths: Sequence[Path], out: Path) -> list[Path]:
     auxiliary = {label: losses for label, run in runs.items() if (losses := _auxiliary_losses(run))}
     if auxiliary:
         files.append(_draw_auxiliary_losses(runs, auxiliary, out / "auxiliary_loss.png"))
-    masses = {label: mass for label, run in runs.items() if (mass := attention_mass(run))}
-    if masses:
+    if masses := _masses(runs, console):
         files.append(draw_attention(masses, out / "attention.png"))
     return files
+
+
+def _masses(runs: Mapping[str, RunRecord], console: Console) -> dict[str, Mass]:
+    masses = {}
+    for label, run in runs.items():
+        try:
+            if mass := attention_mass(run):
+                masses[label] = mass
+        except SeqmemError as error:
+            say(console, f"attention of {label} is not drawn: {error}")
+    return masses
 
 
 def _draw_curves(plot: Plot, runs: Mapping[str, RunRecord], file: Path) -> Path:

@@ -1,9 +1,11 @@
 """``seqmem compare`` and ``seqmem plot``: from a recipe to trained runs, a table and figures."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RECIPE = """
@@ -123,6 +125,27 @@ def test_a_run_is_drawn_into_its_folder(seqmem: Callable, compared: Path):
     names = ["loss", "bits_per_byte", "grad_norm", "throughput", "attention"]
     assert finished.out.splitlines() == [str(run / "plots" / f"{name}.png") for name in names]
     assert {file.name for file in (run / "plots").iterdir()} == {f"{name}.png" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "reason"), [(0, "has no folder tokens"), (20, "20 validation tokens do not fill its memory")]
+)
+def test_what_hinders_one_figure_hinders_no_other(
+    seqmem: Callable, compared: Path, tmp_path: Path, num_tokens: int, reason: str
+):
+    run = tmp_path / "xl"
+    shutil.copytree(compared / "runs/xl/seed-7", run, ignore=shutil.ignore_patterns("plots"))
+    if num_tokens:
+        np.save(run / "tokens/validation.npy", np.load(run / "tokens/validation.npy")[:num_tokens])
+    else:
+        shutil.rmtree(run / "tokens")
+    finished = seqmem("plot", run)
+    assert finished.code == 0, finished.err
+    names = ["loss", "bits_per_byte", "grad_norm", "throughput"]
+    assert finished.out.splitlines() == [str(run / "plots" / f"{name}.png") for name in names]
+    assert finished.err.startswith(f"attention of xl is not drawn: run '{run}'")
+    assert reason in finished.err
+    assert finished.err.count("\n") == 1
 
 
 def test_several_runs_are_drawn_into_one_folder(seqmem: Callable, compared: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from seqmem.errors import SeqmemError
 from seqmem.report.comparison import Budget, Comparison
@@ -59,7 +60,7 @@ def legend(figure: Figure, panel: int = 0) -> list[str]:
 def test_runs_are_overlaid_over_tokens(trained: Callable, drawn: dict[str, Figure], tmp_path: Path):
     one = trained("one", {20: 4.0}, bits_per_byte=[3.0, 2.5], grad_norm=[1.0, 0.5], tokens_per_second=[9.0, 8.0])
     two = trained("two", bits_per_byte=[2.0, 1.5], grad_norm=[2.0, 1.0], tokens_per_second=[7.0, 6.0])
-    files = plot_runs([one.path, two.path], tmp_path / "plots")
+    files = plot_runs([one.path, two.path], tmp_path / "plots", Console(quiet=True))
     assert [file.name for file in files] == ["loss.png", "bits_per_byte.png", "grad_norm.png", "throughput.png"]
     assert all(file.stat().st_size > 5000 for file in files)
     bits = drawn["bits_per_byte.png"]
@@ -74,7 +75,11 @@ def test_runs_are_overlaid_over_tokens(trained: Callable, drawn: dict[str, Figur
 
 
 def test_every_axis_is_named(trained: Callable, drawn: dict[str, Figure], tmp_path: Path):
-    plot_runs([trained("one", bits_per_byte=[3.0], grad_norm=[1.0], tokens_per_second=[9.0]).path], tmp_path / "plots")
+    plot_runs(
+        [trained("one", bits_per_byte=[3.0], grad_norm=[1.0], tokens_per_second=[9.0]).path],
+        tmp_path / "plots",
+        Console(quiet=True),
+    )
     for name, figure in drawn.items():
         axes = figure.axes[0]
         assert axes.get_title(loc="left"), name
@@ -87,7 +92,7 @@ def test_auxiliary_losses_get_a_panel_a_run_and_a_line_a_layer(
 ):
     layers = {f"auxiliary/attention_reconstruction.{layer}": [layer + 0.5, layer + 0.25] for layer in (10, 9)}
     with_losses = trained("one", grad_norm=[1.0, 1.0], auxiliary_grad_norm=[0.2, 0.1], **layers)
-    plot_runs([with_losses.path, trained("two", grad_norm=[2.0]).path], tmp_path / "plots")
+    plot_runs([with_losses.path, trained("two", grad_norm=[2.0]).path], tmp_path / "plots", Console(quiet=True))
     figure = drawn["auxiliary_loss.png"]
     assert len(figure.axes) == 1
     assert figure.axes[0].get_title(loc="left") == "Attention reconstruction: one"
@@ -99,7 +104,7 @@ def test_auxiliary_losses_get_a_panel_a_run_and_a_line_a_layer(
 
 def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(SeqmemError, match="does not exist"):
-        plot_runs([tmp_path / "none"], tmp_path / "plots")
+        plot_runs([tmp_path / "none"], tmp_path / "plots", Console(quiet=True))
     assert not (tmp_path / "plots").exists()
 
 
