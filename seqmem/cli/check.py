@@ -27,14 +27,19 @@ def command(run: Path, tokens: int | None) -> None:
     from seqmem.train.checkpoint import load, load_recipe_of, load_tokenizer
 
     model = load(run).double()
-    document = load_corpus(load_recipe_of(run).data).splits["validation"][0]
-    ids = load_tokenizer(run).encode(document.text)[: tokens or 3 * model.config.turnover]
+    documents = load_corpus(load_recipe_of(run).data).splits["validation"]
+    validation = load_tokenizer(run).encode_documents(document.text for document in documents)
+    ids = validation[: tokens or 3 * model.config.turnover]
     console = Console(markup=False, emoji=False)
     with console.status("running the model in every kind of piece"):
         results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
 
+    turnovers = f"{len(ids) / model.config.turnover:,.1f} turnovers of memory"
     table = Table(
-        "whole against", "largest relative difference", "", title=f"{len(ids)} tokens of {document.name}, float64"
+        "whole against",
+        "largest relative difference",
+        "",
+        title=f"{len(ids)} tokens of validation text, {turnovers}, float64",
     )
     for result in results:
         table.add_row(result.name, f"{result.difference:.1e}", "same" if result.passed else "DIFFERENT")

@@ -13,6 +13,7 @@ import pytest
 
 from seqmem.cli.eval import MemoryLength
 from seqmem.config import Recipe
+from seqmem.data import corpus
 from seqmem.recipe import builtin_recipes
 
 TINY = """
@@ -163,7 +164,16 @@ def test_generate_goes_on_from_the_prompt_and_repeats_itself(seqmem, run: Path):
 def test_check_passes_on_a_lawful_model(seqmem, run: Path):
     checked = seqmem("check", run, "--tokens", 40)
     assert checked.code == 0, checked.out + checked.err
-    assert "40 tokens" in checked.out
+    assert "40 tokens of validation text, 2.5 turnovers of memory, float64" in checked.out
+
+
+def test_check_reads_on_where_the_first_document_ends(seqmem, run: Path, monkeypatch: pytest.MonkeyPatch):
+    texts = [corpus.Document(str(number), f"ship {number}") for number in range(30)]
+    ships = corpus.Corpus("ships", "Ships.", {"validation": texts})
+    monkeypatch.setattr(corpus, "load_corpus", lambda config: ships)
+    checked = seqmem("check", run)
+    assert checked.code == 0, checked.out + checked.err
+    assert "48 tokens of validation text, 3.0 turnovers of memory, float64" in checked.out
 
 
 def test_check_exits_with_1_where_a_law_is_broken(seqmem, run: Path, monkeypatch: pytest.MonkeyPatch):
