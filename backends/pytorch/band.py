@@ -18,7 +18,7 @@ def band_qk(q: Tensor, k: Tensor, band: Band) -> Tensor:
     for span in spans(band, q.shape[1], k.shape[1], CHUNK_QUERIES):
         products = q[:, span.queries].to(dtype).transpose(1, 2) @ k[:, span.keys].to(dtype).transpose(1, 2).mT
         diagonals = products.new_zeros(*products.shape[:3], span.num_diagonals)
-        as_dense(diagonals).copy_(products)
+        as_dense(diagonals, span.num_keys).copy_(products)
         inside, columns = span.inside(band.num_columns), span.columns(band.num_columns)
         out[:, span.queries, :, columns] = diagonals[..., inside].transpose(1, 2)
     return out
@@ -49,4 +49,4 @@ def _dense_weights(p: Tensor, band: Band, span: Span, dtype: torch.dtype) -> Ten
     part = p[:, span.queries].transpose(1, 2)
     diagonals = torch.zeros(*part.shape[:3], span.num_diagonals, dtype=dtype, device=p.device)
     diagonals[..., span.inside(band.num_columns)] = part[..., span.columns(band.num_columns)].to(dtype)
-    return as_dense(diagonals)
+    return as_dense(diagonals, span.num_keys)

@@ -63,9 +63,12 @@ def spans(band: Band, num_queries: int, num_keys: int, chunk: int) -> Iterator[S
             yield Span(queries, slice(low, high + 1, d), shift, n, (high - low) // d + 1)
 
 
-def as_dense(diagonals: Tensor) -> Tensor:
-    """View diagonals ``[.., n, n + m - 1]`` (last axis contiguous) as the dense ``[.., n, m]`` they run through."""
-    *lead, n, width = diagonals.shape
+def as_dense(diagonals: Tensor, num_keys: int) -> Tensor:
+    """View rows of diagonals ``[.., n, diagonals]`` (last axis contiguous) as the dense ``[.., n, m]`` they run through.
+
+    With fewer than ``n + m - 1`` diagonals, what lies beyond the last one is read from, and written to, the beginning
+    of the next row, which belongs to keys before the span's first.
+    """
+    *lead, n, _ = diagonals.shape
     *lead_strides, row, _ = diagonals.stride()
-    shape = (*lead, n, width - n + 1)
-    return diagonals.as_strided(shape, (*lead_strides, row - 1, 1), diagonals.storage_offset() + n - 1)
+    return diagonals.as_strided((*lead, n, num_keys), (*lead_strides, row - 1, 1), diagonals.storage_offset() + n - 1)

@@ -36,6 +36,7 @@ class Shared:
         assert isinstance(call.pattern, Band)
         self.workspace = Workspace()
         self.num_columns = call.pattern.num_columns
+        self.is_causal = call.pattern.right == 0
         self.dtype = accumulation_dtype(call.q.dtype)
         self.device = call.q.device
         self.r = None if call.r is None else call.r.to(self.dtype)
@@ -52,11 +53,18 @@ class Shared:
             self._masks[span.shape] = mask.masked_fill_(outside, -torch.inf)
         return self._masks[span.shape]
 
+    def num_diagonals(self, span: Span) -> int:
+        """Diagonals to lay out: in a causal band no more than one beyond the last query's keys.
+
+        What :func:`as_dense` then reads of the next row is masked as the future, and what it writes there is 0.
+        """
+        return min(span.num_diagonals, span.num_keys + 1) if self.is_causal else span.num_diagonals
+
     def r_window(self, span: Span) -> Tensor:
-        """The rows of r on the span's diagonals, ``[H, n + m - 1, D]``, 0 where the band has no such column."""
+        """The rows of r on the tile's diagonals, ``[H, diagonals, D]``, 0 where the band has no such column."""
         if span.shape not in self._r_windows:
             assert self.r is not None
-            window = self.r.new_zeros(self.r.shape[1], span.num_diagonals, self.r.shape[2])
+            window = self.r.new_zeros(self.r.shape[1], self.num_diagonals(span), self.r.shape[2])
             window[:, span.inside(self.num_columns)] = self.r[span.columns(self.num_columns)].transpose(0, 1)
             self._r_windows[span.shape] = window
         return self._r_windows[span.shape]
@@ -78,14 +86,14 @@ class Tile(MatmulBlock):
         if call.r is None and call.bias is None:
             scratch.copy_(mask)
         else:
-            torch.add(as_dense(self.diagonals()), mask, out=scratch)
+            torch.add(as_dense(self.diagonals(), self.span.num_keys), mask, out=scratch)
         if call.valid is not None:
             off = ~call.valid[self.rows, self.span.keys]
             self.columns_last(scratch).masked_fill_(off[:, None, None], -torch.inf)
         return scratch
 
     def diagonals(self) -> Tensor:
-        """``scale * qr.r + bias``, a diagonal a column: ``[b * H, n, n + m - 1]``."""
+        """``scale * qr.r + bias``, a diagonal a column: ``[b * H, n, diagonals]``."""
         scratch = self.diagonals_scratch()
         if self.call.r is None:
             scratch.zero_()
@@ -100,7 +108,7 @@ class Tile(MatmulBlock):
         if into.r is None and into.bias is None:
             return
         diagonals = self.diagonals_scratch().zero_()
-        as_dense(diagonals).copy_(dscores)
+        as_dense(diagonals, self.span.num_keys).copy_(dscores)
         inside = self.span.inside(self.shared.num_columns)
         columns = self.span.columns(self.shared.num_columns)
         if into.bias is not None:
@@ -128,5 +136,5 @@ class Tile(MatmulBlock):
         return window.expand(self.q.shape[0] // window.shape[0], *window.shape).flatten(0, 1)
 
     def diagonals_scratch(self) -> Tensor:
-        shape = (self.q.shape[0], self.span.num_queries, self.span.num_diagonals)
+        shape = (self.q.shape[0], self.span.num_queries, self.shared.num_diagonals(self.span))
         return self.workspace.take("diagonals", shape, self.q)
