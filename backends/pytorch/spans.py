@@ -64,7 +64,7 @@ def spans(band: Band, num_queries: int, num_keys: int, chunk: int) -> Iterator[S
 
 
 def as_dense(diagonals: Tensor, num_keys: int) -> Tensor:
-    """View rows of diagonals ``[.., n, diagonals]`` (last axis contiguous) as the dense ``[.., n, m]`` they run through.
+    """View diagonals ``[.., n, diagonals]`` (last axis contiguous) as the dense ``[.., n, m]`` they run through.
 
     With fewer than ``n + m - 1`` diagonals, what lies beyond the last one is read from, and written to, the beginning
     of the next row, which belongs to keys before the span's first.
