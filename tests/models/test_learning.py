@@ -1,4 +1,4 @@
-"""Every model learns in a plain loop, through the public interface: build, call with the carried state, use the head."""
+"""Every model learns in a plain loop, by the public interface: build, call with the carried state, use the head."""
 
 import pytest
 import torch
