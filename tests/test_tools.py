@@ -23,6 +23,14 @@ def test_attention_benchmark_compares_equal_results_and_writes_json():
     assert record["machine"]["torch"]
 
 
+def test_streaming_benchmark_measures_both_lengths_to_their_ends():
+    record = json.loads(run("tools/bench", "streaming", "--tokens", "4000", "--json"))
+    short, long = record["tokens"]["400"], record["tokens"]["4000"]
+    assert record["peak_ratio"] == long["peak_mb"] / short["peak_mb"]
+    assert len(long["resident_mb"]) == 10
+    assert min(long["tokens_per_second"], *long["resident_mb"]) > 0
+
+
 def test_peers_are_listed():
     comparisons = {path.stem for path in (ROOT / "tools" / "peers").glob("*.py")} - {"__main__", "environment"}
     assert comparisons >= {"compressive", "transformer_xl"}

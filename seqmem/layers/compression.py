@@ -89,7 +89,7 @@ class Convolution(Compression):
             weight += torch.eye(weight.shape[0], device=weight.device)[..., None] / self.rate
 
     def forward(self, slots: Tensor, usage: Tensor | None = None) -> Tensor:
-        # As a product, because oneDNN's convolution is many times slower for a kernel equal to its stride.
+        # With a kernel equal to its stride, a convolution is one product over the groups, in the layout they are in.
         weight = self.conv.weight.transpose(1, 2).flatten(1)
         return F.linear(self.grouped(slots).flatten(2), weight, self.conv.bias)
 

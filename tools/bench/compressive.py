@@ -128,6 +128,7 @@ def main(backend: str, rounds: int, json_path: str) -> None:
     rows = {name: {"tokens_per_second": tokens / taken, "times_peer": peer / taken} for name, taken in seconds.items()}
     lines = [f"{'':<50} {'tokens/s':>9} {'x peer':>7}"]
     lines += [f"{name:<50} {row['tokens_per_second']:>9,.0f} {row['times_peer']:>7.2f}" for name, row in rows.items()]
+    lines.append(f"torch.mm of 2048^3 beside it: {gflops:.0f} GFLOP/s")
     report({"matmul_gflops": gflops, "training": rows}, lines, json_path or None)
 
 
