@@ -4,6 +4,7 @@ import click
 from attention import attention
 from compressive import compressive
 from streaming import streaming
+from targets import targets
 
 
 @click.group()
@@ -14,4 +15,5 @@ def main() -> None:
 main.add_command(attention)
 main.add_command(compressive)
 main.add_command(streaming)
+main.add_command(targets)
 main()

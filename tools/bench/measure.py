@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,3 +31,11 @@ def report(record: dict[str, object], lines: list[str], json_path: str | None) -
     print("\n".join(lines))
     if json_path:
         Path(json_path).write_text(text + "\n")
+
+
+def run_among_peers(*command: str) -> None:
+    """Run a script in the environment of ``tools/peers``, made on first use, and end as it ends."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "peers"))
+    from environment import peers_python
+
+    sys.exit(subprocess.run([str(peers_python()), *command]).returncode)
