@@ -1,0 +1,74 @@
+"""Every name of TVM that upstream may rename. Imports tvm, so only what compiles may import this file.
+
+``T`` is the language kernels are written in, ``PrimFunc`` what they are.
+"""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+__all__ = ["PrimFunc", "T", "assembly", "compile_cpu", "cpu_target", "packed_function", "write_object"]
+
+CPUS = {
+    "avx512": ("x86_64", "x86-64-v4"),
+    "avx2": ("x86_64", "x86-64-v3"),
+    "neon": ("aarch64", "generic"),
+    "generic": ("", "generic"),
+}
+"""By instruction set: architecture and LLVM's processor. Never the host's own, so that machines may share a cache."""
+
+
+def cpu_target(isa: str) -> Any:
+    """LLVM target of an instruction set, which may be another machine's; then only its code can be looked at."""
+    architecture, cpu = CPUS[isa]
+    machine = platform.machine().lower()
+    host = {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
+    triple = {} if architecture in ("", host) else {"mtriple": f"{architecture}-unknown-linux-gnu"}
+    return tvm.target.Target({"kind": "llvm", "mcpu": cpu} | triple)
+
+
+def compile_cpu(functions: Sequence[PrimFunc], isa: str) -> Any:
+    """A module of machine code. Functions with ``calling_conv`` 2 become plain C functions under their names.
+
+    The passes are those that hand-written loops need: no scheduling, no checks of arguments, no parallel runtime.
+    """
+    target = cpu_target(isa)
+    module = tvm.IRModule({str(function.attrs["global_symbol"]): function for function in functions})
+    passes = [
+        tirx.transform.BindTarget(target.with_host(target)),
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.UnrollLoop(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        tirx.transform.LowerIntrin(),
+    ]
+    with tvm.transform.PassContext(opt_level=3):
+        for each in passes:
+            module = each(module)
+        return tvm.get_global_func("target.build.llvm")(module, target)
+
+
+def write_object(module: Any, path: Path) -> None:
+    """Write a compiled module as an object file for the linker; ``path`` ends in ``.o``."""
+    module.write_to_file(str(path))
+
+
+def assembly(module: Any) -> str:
+    """What a compiled module says in assembly language."""
+    return module.inspect_source("s")
+
+
+def packed_function(module: Any, name: str) -> Any:
+    """A function with ``calling_conv`` 1, compiled into memory; ``name`` without the ``__tvm_ffi_`` of its symbol."""
+    return module[name]

@@ -1,0 +1,101 @@
+"""From a :class:`Spec` to something that runs: compiled once, kept in the user's cache, loaded without TVM."""
+
+import ctypes
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seqmem.errors import SeqmemError
+from seqmem.ops.cache import checksum, fetch
+
+from . import threads
+from .installed import build_id, unavailable
+from .link import CannotLink, link
+from .spec import Spec
+
+log = logging.getLogger("seqmem")
+
+Task = Callable[[bytes, int], None]
+
+
+class Kernel:
+    """A compiled kernel.
+
+    Args:
+        task: ``seqmem_task(data, task)``, which does one share of the work.
+        team: address of the C function ``seqmem_team(data)``, which does what falls to the thread that calls it; None
+            if the tasks can only be called one by one.
+    """
+
+    def __init__(self, task: Task, team: int | None):
+        self._task = task
+        self._team = team
+
+    def run(self, arguments: Sequence[int | float | Tensor | None], num_tasks: int | None = None) -> None:
+        """Do all of the work, and return when it is done.
+
+        Args:
+            arguments: the kernel's slots after the first, 64 bits each: a tensor's address, a float as float64, 0 for
+                None. Nothing is checked.
+            num_tasks: into how many shares the work is cut; by default one for each of torch's threads.
+        """
+        num_threads = torch.get_num_threads()
+        num_tasks = num_tasks or num_threads
+        values = [_value(argument) for argument in arguments]
+        kinds = "".join(["d" if type(value) is float else "q" for value in values])
+        data = struct.pack(f"q{kinds}", num_tasks, *values)
+        if num_tasks == 1:
+            self._task(data, 0)
+        elif self._team and threads.fork():
+            threads.run_on_team(self._team, data, min(num_tasks, num_threads))
+        else:
+            threads.run_on_python_threads(self._task, data, num_tasks)
+
+
+@cache
+def kernel(spec: Spec) -> Kernel:
+    """The kernel of that description: loaded if the cache has it, else compiled.
+
+    Raises:
+        SeqmemError: the kernel does not compile, or there is no TVM to compile it.
+    """
+    if reason := unavailable():
+        raise SeqmemError(f"backend 'tvm' is not available: {reason}")
+    name = f"{spec.kernel}-{checksum(repr(spec), _sources(), build_id())}.so"
+    try:
+        library = ctypes.CDLL(str(fetch(name, lambda: _shared_library(spec))))
+    except (CannotLink, OSError) as error:
+        log.warning("kernel %s stays in memory and is compiled by every process: %s", spec.kernel, error)
+        return _kernel_in_memory(spec)
+    library.seqmem_task.argtypes = [ctypes.c_char_p, ctypes.c_int32]
+    library.seqmem_task.restype = None
+    return Kernel(library.seqmem_task, ctypes.cast(library.seqmem_team, ctypes.c_void_p).value)
+
+
+def _shared_library(spec: Spec) -> bytes:
+    from .compiler import object_code  # only here and below is tvm imported
+
+    return link(object_code(spec))
+
+
+def _kernel_in_memory(spec: Spec) -> Kernel:
+    from .compiler import task_in_memory
+
+    return Kernel(task_in_memory(spec), team=None)
+
+
+@cache
+def _sources() -> str:
+    """Checksum of everything here that may have a say in what a kernel compiles to."""
+    return checksum(*(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))))
+
+
+def _value(argument: int | float | Tensor | None) -> int | float:
+    if isinstance(argument, Tensor):
+        return argument.data_ptr()
+    return 0 if argument is None else argument

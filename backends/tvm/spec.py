@@ -1,0 +1,51 @@
+"""What a CPU kernel is compiled for: everything its code depends on, nothing that changes from call to call."""
+
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from .tiles import Tiles
+
+
+VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "generic": 16}
+ITEM_BYTES = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One kernel to compile. Lengths, strides and windows are arguments of the compiled code, never part of it.
+
+    Args:
+        kernel: name of a module in ``kernels``, whose ``define(spec)`` gives the TIR.
+        dtype: ``"float32"`` or ``"float64"``.
+        key_width: D, numbers in a row of the queries and keys.
+        value_width: E, numbers in a row of the values.
+        tiles: how the kernel cuts its work.
+        isa: the instruction set, a key of :data:`VECTOR_BYTES`.
+    """
+
+    kernel: str
+    dtype: str
+    key_width: int
+    value_width: int
+    tiles: Tiles
+    isa: str
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector register."""
+        return VECTOR_BYTES[self.isa] // ITEM_BYTES[self.dtype]
+
+    @property
+    def columns(self) -> int:
+        """Numbers in a row of the register tile."""
+        return self.tiles.vectors * self.lanes
+
+
+def host_isa() -> str:
+    """The widest instruction set this machine has; torch's ``ATEN_CPU_CAPABILITY`` lowers it here as well."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "neon"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"AVX512": "avx512", "AVX2": "avx2"}.get(capability, "generic")
