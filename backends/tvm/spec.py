@@ -7,7 +7,6 @@ import torch
 
 from .tiles import Tiles
 
-
 VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "generic": 16}
 ITEM_BYTES = {"float32": 4, "float64": 8}
 
