@@ -8,8 +8,9 @@ from torch import Tensor
 from seqmem.ops.backend import Attention, AttentionBackend, Gradients
 from seqmem.ops.blockwise import attend_blocks, attend_blocks_backward
 from seqmem.ops.pattern import Band
+from seqmem.ops.step import AttendingStep, Step, StepProgram
 
-from . import band, flash
+from . import band, flash, single
 from .tiles import tiles
 
 
@@ -32,7 +33,12 @@ class PyTorchBackend(AttentionBackend):
         return band.band_pv_t(p, g, band_, num_keys)
 
     def attend(self, call: Attention) -> tuple[Tensor, Tensor]:
+        if single.takes(call):
+            return single.attend(call)
         return flash.attend(call) if flash.takes(call) else attend_blocks(call, tiles(call))
 
     def attend_backward(self, call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor) -> Gradients:
         return attend_blocks_backward(call, tiles(call), out, lse, dout, dlse)
+
+    def compile_step(self, program: StepProgram) -> Step:
+        return AttendingStep(program, self.attend)

@@ -28,16 +28,24 @@ def attend(call: Attention) -> tuple[Tensor, Tensor]:
     may_be_empty = call.valid is not None or call.bias is not None
     for tile in tiles(call):
         q, k, v, mask = (
-            _with_unit_stride(tensor).unflatten(0, (-1, call.q.shape[2]))
+            tensor.unflatten(0, (-1, call.q.shape[2]))
             for tensor in (tile.q, tile.k, tile.v, tile.initial_scores(tile.scratch("scores")))
         )
-        part, part_lse = KERNEL(q, k, v, attn_mask=mask, scale=call.scale)
-        if may_be_empty:
-            empty = mask.amax(-1) == -torch.inf
-            part = part.masked_fill(empty[..., None], 0)
-            part_lse = part_lse.masked_fill(empty, -torch.inf)
+        part, part_lse = softmax(q, k, v, mask, call.scale, may_be_empty)
         out[tile.rows, tile.queries] = part.transpose(1, 2)
         lse[tile.rows, tile.queries] = part_lse.transpose(1, 2)
+    return out, lse
+
+
+def softmax(
+    q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, scale: float, may_be_empty: bool
+) -> tuple[Tensor, Tensor]:
+    """Attention in the kernel's layout, ``[B, H, T, D]``, under scores ``scale * q.k + added``, ``[B, H, T, S]``."""
+    q, k, v = _with_unit_stride(q), _with_unit_stride(k), _with_unit_stride(v)
+    out, lse = KERNEL(q, k, v, attn_mask=added if added is None else _with_unit_stride(added), scale=scale)
+    if added is not None and may_be_empty:
+        empty = added.amax(-1) == -torch.inf
+        out, lse = out.masked_fill(empty[..., None], 0), lse.masked_fill(empty, -torch.inf)
     return out, lse
 
 

@@ -28,11 +28,10 @@ def generate(model: CausalModel, tokenizer: Tokenizer, prompt: str, tokens: int,
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     ids = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(prompt).tolist()]], device=device)
     out = model(ids, model.init_state(1))
-    state = model.generation_state(out.state)
+    hidden, step = out.hidden[:, -1], model.generation_step(out.state)
     for remaining in range(tokens - 1, -1, -1):
-        token = model.head.sample(out.hidden[:, -1], sampler)
+        token = model.head.sample(hidden, sampler)
         if piece := decoder.decode(tokenizer.decode_bytes(token.tolist()), final=not remaining):
             yield piece
         if remaining:
-            out = model(token[:, None], state)
-            state = out.state
+            hidden = step(token)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seqmem.ops import Band, Ops
+from seqmem.ops.step import Affine, AttentionLayer, Distances, Norm
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,22 @@ class Block(nn.Module):
     def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
         """Keys and values that this block's inputs give; frozen, gradients reach x but no weight."""
         return self.attention.keys_values(self._normed(x, frozen), frozen)
+
+    def description(self, num_keys: int, relative: RelativeTerms | None) -> AttentionLayer:
+        """This block as a step of generation has it, for tokens that see at most ``num_keys`` keys."""
+        inner, outer = (Affine.of(layer) for layer in self.feed_forward.modules() if isinstance(layer, nn.Linear))
+        return AttentionLayer(
+            Affine.of(self.attention.qkv),
+            Affine.of(self.attention.out),
+            inner,
+            outer,
+            Norm.of(self.attention_norm),
+            Norm.of(self.feed_forward_norm),
+            self.attention.heads,
+            num_keys,
+            self.pre_norm,
+            None if relative is None else Distances(relative.r, relative.u, relative.v),
+        )
 
     def _normed(self, x: Tensor, frozen: bool = False) -> Tensor:
         if not self.pre_norm:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
+from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -59,6 +60,16 @@ def split_at_borders(inputs: Tensor, position: int, segment_len: int) -> Iterato
         yield inputs[:, start : start + segment_len]
 
 
+class GenerationStep(Protocol):
+    """One row's next token after the other: ``step(tokens [B]) -> hidden [B, d]``, without gradient."""
+
+    @property
+    def state(self) -> State:
+        """The generation state after the tokens so far."""
+
+    def __call__(self, tokens: Int[Tensor, "B"]) -> Float[Tensor, "B d"]: ...
+
+
 class CausalModel(nn.Module):
     """A model of the next token whose memory is an explicit argument and result.
 
@@ -90,6 +101,10 @@ class CausalModel(nn.Module):
         """A state for the same position under which single tokens are cheap; valid while the weights stay fixed."""
         return state
 
+    def generation_step(self, state: State) -> GenerationStep:
+        """Go on from ``state`` token by token, in the fastest way its backend offers; valid while the weights stay."""
+        return ForwardStep(self, state)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> Output:
         raise NotImplementedError
 
@@ -100,3 +115,17 @@ class CausalModel(nn.Module):
             twin = type(self)(config, self.ops)
         twin.load_state_dict(self.state_dict(), assign=True)
         return twin.train(self.training)
+
+
+class ForwardStep:
+    """The :class:`GenerationStep` of every model: its own forward, one token a call."""
+
+    def __init__(self, model: CausalModel, state: State):
+        self._model = model
+        self.state = model.generation_state(state)
+
+    @torch.no_grad()
+    def __call__(self, tokens: Int[Tensor, "B"]) -> Float[Tensor, "B d"]:
+        out = self._model(tokens[:, None], self.state)
+        self.state = out.state
+        return out.hidden[:, 0]

@@ -1,5 +1,6 @@
 """The Compressive Transformer (Rae, Potapenko, Jayakumar and Lillicrap 2019, arXiv 1911.05507)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
@@ -19,9 +20,10 @@ from seqmem.layers.compression import (
 )
 from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import Lengths, per_layer, span
-from seqmem.models.segmented import LayerPass, SegmentedState
+from seqmem.models.segmented import LayerPass, SegmentedState, with_room, without_room
 from seqmem.models.transformer_xl import TransformerXL, TransformerXLConfig, newest
-from seqmem.ops import Ops
+from seqmem.ops import Ops, StepProgram
+from seqmem.ops.step import StepBuffers
 from seqmem.state import State
 
 
@@ -186,6 +188,21 @@ class CompressiveTransformer(TransformerXL):
         assert isinstance(cached, CompressiveState)
         return replace(cached, inputs=inputs)
 
+    def step_program(self, state: SegmentedState) -> StepProgram | None:
+        return None if self._needs_usage else super().step_program(state)
+
+    def step_buffers(self, state: SegmentedState) -> StepBuffers:
+        assert isinstance(state, CompressiveState)
+        buffers = super().step_buffers(state)
+        buffers.inputs = [with_room(layer, buffers.room) for layer in state.inputs]
+        return buffers
+
+    def after_steps(self, state: SegmentedState, buffers: StepBuffers) -> SegmentedState:
+        after = super().after_steps(state, buffers)
+        assert isinstance(after, CompressiveState)
+        inputs = tuple(without_room(columns, buffers.room) for columns in buffers.inputs if columns is not None)
+        return replace(after, inputs=inputs)
+
     def _through_layers(
         self, inputs: Tensor, state: SegmentedState, with_usage: bool = False
     ) -> tuple[Tensor, list[LayerPass]]:
@@ -205,13 +222,15 @@ class CompressiveTransformer(TransformerXL):
         received = cast(Tensor, passed.usage)[:, self.cmem_lens[layer] :][:, : before.shape[1]]
         return before + received.mean(-1).to(before.dtype)
 
-    def _at_border(self, state: SegmentedState, passes: list[LayerPass]) -> tuple[SegmentedState, dict[str, Tensor]]:
+    def at_border(
+        self, state: SegmentedState, passes: Sequence[LayerPass] = ()
+    ) -> tuple[SegmentedState, dict[str, Tensor]]:
         assert isinstance(state, CompressiveState)
         past, losses = [], {}
-        for layer, passed in enumerate(passes):
+        for layer in range(self.config.num_layers):
             slots = None
             if self.cmem_lens[layer]:
-                slots, loss = self._compress(layer, state, passed)
+                slots, loss = self._compress(layer, state, passes)
                 if loss is not None:
                     losses[f"{str(self.config.objective).replace('-', '_')}.{layer}"] = loss
                 if state.is_cached:
@@ -221,7 +240,9 @@ class CompressiveTransformer(TransformerXL):
         inputs = tuple(layer[:, self.config.segment_len :] for layer in state.inputs)
         return self._rolled(replace(state, usage=usage, inputs=inputs), tuple(past)), losses
 
-    def _compress(self, layer: int, state: CompressiveState, passed: LayerPass) -> tuple[Tensor, Tensor | None]:
+    def _compress(
+        self, layer: int, state: CompressiveState, passes: Sequence[LayerPass]
+    ) -> tuple[Tensor, Tensor | None]:
         """The slots that memory's oldest become, and, in training, the loss that teaches their compression."""
         cmem_len, length = self.cmem_lens[layer], self.config.segment_len
         leaving = slice(cmem_len, cmem_len + length)
@@ -240,7 +261,7 @@ class CompressiveTransformer(TransformerXL):
         loss = None
         if self.training and torch.is_grad_enabled():
             segment = inputs[:, self.mem_lens[layer] :]
-            loss = self._loss(layer, segment, evicted, passed.keys_values[:, leaving], valid, slots)
+            loss = self._loss(layer, segment, evicted, passes[layer].keys_values[:, leaving], valid, slots)
         return slots.detach(), loss
 
     def _loss(

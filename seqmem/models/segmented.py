@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from seqmem.layers.attention import Block, RelativeTerms, SelfAttention
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.vocabulary import AdaptiveSoftmax, TiedSoftmax
-from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
-from seqmem.ops import Band, Ops
+from seqmem.models.base import CausalModel, GenerationStep, ModelConfig, Output, split_at_borders
+from seqmem.models.segmented_step import SegmentedStep
+from seqmem.ops import Band, Ops, StepProgram
+from seqmem.ops.step import Norm, StepBuffers
 from seqmem.state import State
 
 
@@ -166,6 +168,35 @@ class SegmentedTransformer(CausalModel):
         relative = tuple(term.r for term in self.relative_terms(num_keys, ()) if term is not None)
         return replace(state, past=past, relative=relative)
 
+    def generation_step(self, state: State) -> GenerationStep:
+        cached = self.generation_state(state)
+        program = None if self.training else self.step_program(cached)
+        step = None if program is None else self.ops.compile_step(program)
+        return super().generation_step(cached) if step is None else SegmentedStep(self, cached, step)
+
+    def step_program(self, state: SegmentedState) -> StepProgram | None:
+        """The layers as a generation state's steps go through them; None for a model whose steps do more than that."""
+        num_keys = [self.num_slots(layer) + self.config.segment_len for layer in range(self.config.num_layers)]
+        num_seen = [self.band(layer, count).num_columns for layer, count in enumerate(num_keys)]
+        terms = self.relative_terms(num_keys, state.relative)
+        layers = map(Block.description, self._blocks(), num_seen, terms)
+        final_norm = Norm.of(self.final_norm) if isinstance(self.final_norm, nn.LayerNorm) else None
+        return StepProgram(tuple(layers), final_norm)
+
+    def step_buffers(self, state: SegmentedState) -> StepBuffers:
+        """A generation state with room for the rest of its segment."""
+        room = self.config.segment_len - state.position % self.config.segment_len
+        past = [with_room(layer, room) for layer in state.past]
+        valid = [self._keys_valid(layer, state.filled, columns.shape[1]) for layer, columns in enumerate(past)]
+        restricting = [None if layer is None or layer.all() else layer for layer in valid]
+        return StepBuffers(past, restricting, [None] * len(past), room)
+
+    def after_steps(self, state: SegmentedState, buffers: StepBuffers) -> SegmentedState:
+        """The generation state that ``state`` has become through steps on its buffers."""
+        begin = state.position - state.position % self.config.segment_len
+        past = tuple(without_room(columns, buffers.room) for columns in buffers.keys_values)
+        return replace(state, past=past, position=begin + self.config.segment_len - buffers.room)
+
     def forward(self, inputs: Int[Tensor, "B T"], state: State | None = None) -> Output:
         """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call.
 
@@ -179,7 +210,7 @@ class SegmentedTransformer(CausalModel):
             x, passes = self._through_layers(piece, state)
             state = self._extended(state, passes)
             if state.position % self.config.segment_len == 0:
-                state, border_losses = self._at_border(state, passes)
+                state, border_losses = self.at_border(state, passes)
                 losses.append(border_losses)
             hidden.append(self.dropout(self.final_norm(x)))
         names = losses[0] if losses else ()
@@ -218,21 +249,26 @@ class SegmentedTransformer(CausalModel):
         passes = []
         for layer, block in enumerate(self._blocks()):
             past, q, keys_values = block.extend(state.past[layer], x)
-            band, valid = self.band(layer, num_keys[layer]), self.slots_valid(layer, state.filled)
-            if valid is not None:
-                valid = nn.functional.pad(valid, (0, num_keys[layer] - valid.shape[1]), value=True)
+            band, valid = self.band(layer, num_keys[layer]), self._keys_valid(layer, state.filled, num_keys[layer])
             output, usage = block(x, q, keys_values, band, valid, terms[layer], with_usage)
             passes.append(LayerPass(x, past, keys_values, usage))
             x = output
         return x, passes
+
+    def _keys_valid(self, layer: int, filled: Tensor, num_keys: int) -> Tensor | None:
+        """Which of a layer's keys take part, ``[B, S]``: some of its slots, and all since the last border."""
+        valid = self.slots_valid(layer, filled)
+        return None if valid is None else nn.functional.pad(valid, (0, num_keys - valid.shape[1]), value=True)
 
     def _extended(self, state: SegmentedState, passes: list[LayerPass]) -> SegmentedState:
         """The state with a call's tokens added to the unfinished segment."""
         past = tuple(passed.past for passed in passes)
         return replace(state, past=past, position=state.position + passes[0].inputs.shape[1])
 
-    def _at_border(self, state: SegmentedState, passes: list[LayerPass]) -> tuple[SegmentedState, dict[str, Tensor]]:
-        """Memory takes in the segment that a call has finished; the state, and extra losses by name."""
+    def at_border(
+        self, state: SegmentedState, passes: Sequence[LayerPass] = ()
+    ) -> tuple[SegmentedState, dict[str, Tensor]]:
+        """Memory takes in the finished segment; the state, and in training, which needs ``passes``, losses by name."""
         past = tuple(layer[:, layer.shape[1] - self.num_slots(i) :] for i, layer in enumerate(state.past))
         return self._rolled(state, past), {}
 
@@ -241,3 +277,15 @@ class SegmentedTransformer(CausalModel):
         if not self.keeps_graph(state.position):
             past = tuple(layer.detach() for layer in past)
         return replace(state, past=past, filled=state.filled + self.config.segment_len)
+
+
+def with_room(columns: Float[Tensor, "B N ..."], room: int) -> Float[Tensor, "B M ..."]:
+    """A copy with ``room`` more columns, whose content is left open."""
+    longer = columns.new_empty(columns.shape[0], columns.shape[1] + room, *columns.shape[2:])
+    longer[:, : columns.shape[1]] = columns
+    return longer
+
+
+def without_room(columns: Float[Tensor, "B M ..."], room: int) -> Float[Tensor, "B N ..."]:
+    """All columns but the last ``room``."""
+    return columns[:, : columns.shape[1] - room]

@@ -8,8 +8,10 @@ from seqmem.ops.backend import Attention, AttentionBackend, BackendUnsupported, 
 from seqmem.ops.merge import check_disjoint, merge
 from seqmem.ops.ops import Ops, bind
 from seqmem.ops.pattern import Band, Dense, Gather
+from seqmem.ops.step import AttendingStep, Step, StepProgram
 
 __all__ = [
+    "AttendingStep",
     "Attention",
     "AttentionBackend",
     "BackendUnsupported",
@@ -18,6 +20,8 @@ __all__ = [
     "Gather",
     "Gradients",
     "Ops",
+    "Step",
+    "StepProgram",
     "bind",
     "check_disjoint",
     "merge",

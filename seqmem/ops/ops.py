@@ -13,6 +13,7 @@ from seqmem.ops.checks import check_attend, check_qk, check_weights
 from seqmem.ops.dispatch import DEFAULTS, Choice
 from seqmem.ops.dropout import row_keys
 from seqmem.ops.pattern import Band, HeadGroup, Pattern, head_groups
+from seqmem.ops.step import Step, StepProgram
 
 Rel = tuple[Float[Tensor, "B T H D"], Float[Tensor, "C H D"]]
 
@@ -191,10 +192,15 @@ class Ops:
         """Causal convolution over time; see :func:`seqmem.ops.recurrence.causal_conv1d`."""
         return self._tier2("causal_conv1d", x)(x, weight, bias, dilation, groups, state)
 
+    def compile_step(self, program: StepProgram) -> Step | None:
+        """A step of generation from the first backend that offers one for the program's device and dtype, or None."""
+        name = self._choice("compile_step", None, program.like).backend
+        return None if name == DEFAULTS else registry.backend(name).compile_step(program)  # type: ignore[attr-defined]
+
     def describe(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
         """One line that says who computes what on a device."""
         kinds = [(op, "Band") for op in TIERS[0]] + [("attend", p) for p in ("Band", "Dense", "Gather")]
-        kinds += [(op, "") for op in TIERS[2]]
+        kinds += [(op, "") for op in (*TIERS[2], *TIERS[3])]
         resolved: dict[str, list[str]] = {}
         for op, pattern in kinds:
             who, composed = dispatch.choose(self.preference, op, pattern, False, dtype, device, True, ())

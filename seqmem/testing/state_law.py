@@ -1,4 +1,4 @@
-"""The law every causal model obeys: whole = chunked = token by token = cached generation."""
+"""The law every causal model obeys: whole = chunked = token by token = cached generation = its compiled step."""
 
 import random
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class LawResult:
 
 
 def check_state_law(model: CausalModel, tokens: Int[Tensor, "B T"]) -> list[LawResult]:
-    """Run tokens whole and in pieces, with the training state and with the generation state, and compare.
+    """Run tokens whole and in pieces, with the training state, the generation state and generation's step, and compare.
 
     Splits: 1, segment - 1, segment, segment + 1 and random; T should be several times what the model remembers.
     Meant for float64, where differences are rounding only; the model's mode is kept, so give it in eval mode.
@@ -37,11 +37,9 @@ def check_state_law(model: CausalModel, tokens: Int[Tensor, "B T"]) -> list[LawR
         whole = model(tokens).hidden
         scale = whole.abs().max().item()
         results = []
-        for name, lengths in splits(tokens.shape[1], model.config.segment_len):
-            for cached in (False, True):
-                difference = (_in_pieces(model, tokens, lengths, cached) - whole).abs().max().item() / scale
-                label = f"{'cached, ' if cached else ''}{name}"
-                results.append(LawResult(label, difference, difference <= tolerance))
+        for name, hidden in _ways(model, tokens):
+            difference = (hidden - whole).abs().max().item() / scale
+            results.append(LawResult(name, difference, difference <= tolerance))
     return results
 
 
@@ -61,6 +59,14 @@ def splits(total: int, segment_len: int) -> Iterator[tuple[str, list[int]]]:
     while sum(lengths) < total:
         lengths.append(min(rng.randint(1, 2 * segment_len), total - sum(lengths)))
     yield "random", lengths
+
+
+def _ways(model: CausalModel, tokens: Tensor) -> Iterator[tuple[str, Tensor]]:
+    for name, lengths in splits(tokens.shape[1], model.config.segment_len):
+        yield name, _in_pieces(model, tokens, lengths, cached=False)
+        yield f"cached, {name}", _in_pieces(model, tokens, lengths, cached=True)
+    step = model.generation_step(model.init_state(tokens.shape[0]))
+    yield "generation step", torch.stack([step(token) for token in tokens.unbind(1)], 1)
 
 
 def _in_pieces(model: CausalModel, tokens: Tensor, lengths: list[int], cached: bool) -> Tensor:
