@@ -4,16 +4,42 @@
 """
 
 import platform
-from collections.abc import Sequence
+import sys
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tvm
-from tvm import s_tir, tirx
-from tvm.script import tirx as T
-from tvm.tirx import PrimFunc
+
+@contextmanager
+def _excepthook_kept() -> Iterator[None]:
+    """Importing tvm puts in a hook that ends all child processes when an error is not caught; put back what was there."""
+    hook = sys.excepthook
+    yield
+    sys.excepthook = hook
+
+
+with _excepthook_kept():
+    import tvm
+    from tvm import s_tir, tirx
+    from tvm.script import tirx as T
+from tvm.script.parser.core.parser import ScriptMacro
+    from tvm.tirx import PrimFunc
 
 __all__ = ["PrimFunc", "T", "assembly", "compile_cpu", "cpu_target", "packed_function", "write_object"]
+
+def _find_parser(macro: ScriptMacro) -> Any:
+    """The parser at work, found in the frames above: TVM's own search reads the source of every frame, 0.2 s a call."""
+    frame = sys._getframe()
+    while frame is not None:
+        if (parser := frame.f_globals.get(macro.parser_object_name)) is not None:
+            return parser
+        frame = frame.f_back  # type: ignore[assignment]
+    raise RuntimeError(f"{macro.parser_object_name} is in no frame")
+
+
+ScriptMacro._find_parser_def = _find_parser
 
 CPUS = {
     "avx512": ("x86_64", "x86-64-v4"),
