@@ -49,6 +49,15 @@ def test_targets_are_all_measured_both_ways():
         assert row["met"] == ((row["measured"] <= row["bound"]) == row["at_most"])
 
 
+def test_recipe_benchmark_times_steps_of_the_recipe_as_it_was_changed():
+    small = {"model.d_model": "16", "model.num_layers": "1", "model.segment_len": "8", "tokenizer.vocab_size": "300"}
+    changes = [word for change in small.items() for word in ("--set", *change)]
+    record = json.loads(run("tools/bench", "recipe", "--backend", "pytorch", *changes, "--rounds", "1", "--json", "-"))
+    assert record["settings"]["model.segment_len"] == 8
+    (row,) = record["training"].values()
+    assert (row["tokens_per_second"] > 0, row["times_pytorch"]) == (True, 1.0)
+
+
 def test_streaming_benchmark_measures_both_lengths_to_their_ends():
     record = json.loads(run("tools/bench", "streaming", "--tokens", "4000", "--json"))
     short, long = record["tokens"]["400"], record["tokens"]["4000"]

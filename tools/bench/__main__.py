@@ -5,6 +5,7 @@ from attention import attention
 from compressive import compressive
 from streaming import streaming
 from targets import targets
+from training import recipe
 
 
 @click.group()
@@ -14,6 +15,7 @@ def main() -> None:
 
 main.add_command(attention)
 main.add_command(compressive)
+main.add_command(recipe)
 main.add_command(streaming)
 main.add_command(targets)
 main()

@@ -1,27 +1,21 @@
-"""Training a Compressive Transformer: steps of this one and of compressive-transformer-pytorch, taking turns.
+"""Training a Compressive Transformer: steps of this one and of compressive-transformer-pytorch, taking turns."""
 
-Each contender has a process of its own, as its users' would be; only one of them works at a time.
-"""
-
-import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, matmul, report
+from measure import report, run_among_peers
+from training import STEPS_A_TURN, matmul_rate, our_step, side_by_side
 
-from seqmem.report.speed import take_turns
+from seqmem.config import Recipe, TrainConfig
 
-HERE = Path(__file__).resolve().parent
 VOCAB_SIZE, BATCH_SIZE, SEGMENT_LEN, MEM_LEN, CMEM_LEN, RATE = 8000, 4, 256, 256, 64, 4
 D_MODEL, NUM_LAYERS, NUM_HEADS = 256, 6, 4
 LEARNING_RATE, CLIP = 1e-4, 1.0
-STEPS_A_TURN = 2
 PEER = "compressive-transformer-pytorch"
 
 
@@ -31,35 +25,21 @@ PEER = "compressive-transformer-pytorch"
 @click.option("--json", "json_path", is_flag=False, flag_value="-", help="Write JSON to a path, or - for the screen.")
 def compressive(backend: str, rounds: int, json_path: str | None) -> None:
     """Tokens a second of training with the attention-reconstruction loss, memories full."""
-    sys.path.append(str(HERE.parent / "peers"))
-    from environment import peers_python
-
-    options = [backend, str(rounds), json_path or ""]
-    sys.exit(subprocess.run([str(peers_python()), str(Path(__file__).resolve()), *options]).returncode)
+    run_among_peers(str(Path(__file__).resolve()), backend, str(rounds), json_path or "")
 
 
-def ours(backend: str, pre_norm: bool) -> Callable[[], None]:
+def ours(backend: str, pre_norm: bool) -> Callable[[], object]:
     """A step of this project's trainer."""
-    from seqmem.config import TrainConfig
-    from seqmem.data.stream import TokenStream
-    from seqmem.models import build_model
-    from seqmem.ops import bind
-    from seqmem.train.device import keep_freed_memory
-    from seqmem.train.session import Session
-
-    keep_freed_memory()
     sizes = dict(num_layers=NUM_LAYERS, d_model=D_MODEL, num_heads=NUM_HEADS, head_dim=D_MODEL // NUM_HEADS)
     lengths = dict(segment_len=SEGMENT_LEN, mem_len=MEM_LEN, cmem_len=CMEM_LEN, compression_rate=RATE)
-    options = dict(vocab_size=VOCAB_SIZE, d_inner=4 * D_MODEL, pre_norm=pre_norm)
-    model = build_model("compressive", bind(backend), **options, **sizes, **lengths)
-    text = torch.randint(VOCAB_SIZE, (BATCH_SIZE * 64 * SEGMENT_LEN,)).numpy()
-    config = TrainConfig(batch_size=BATCH_SIZE, lr=LEARNING_RATE, warmup_steps=0, grad_clip=CLIP)
-    session = Session(model, TokenStream(text, BATCH_SIZE, SEGMENT_LEN), config)
-
-    def step() -> None:
-        session.step()
-
-    return step
+    recipe = Recipe(
+        name="bench",
+        description="",
+        tokenizer=dict(vocab_size=VOCAB_SIZE),
+        model=dict(name="compressive", d_inner=4 * D_MODEL, pre_norm=pre_norm, **sizes, **lengths),
+        train=TrainConfig(batch_size=BATCH_SIZE, lr=LEARNING_RATE, warmup_steps=0, grad_clip=CLIP),
+    )
+    return our_step(recipe, backend)
 
 
 def theirs(**options: bool) -> Callable[[], None]:
@@ -88,41 +68,15 @@ def theirs(**options: bool) -> Callable[[], None]:
     return step
 
 
-def contender(name: str, backend: str) -> Callable[[], object]:
-    """What a contender repeats; called in its process."""
-    torch.set_flush_denormal(True)
-    if name.startswith("seqmem"):
-        return ours(backend, pre_norm="pre-LN" in name)
-    if name == "matmul":
-        return matmul()
-    is_paper = name == PEER
-    return theirs(gru_gated_residual=not is_paper, enhanced_recurrence=not is_paper)
-
-
-def in_own_process(name: str, backend: str) -> Callable[[], object]:
-    """A contender whose turns run in a process of its own, its memories filled."""
-    pool = ProcessPoolExecutor(1, get_context("spawn"), prepare, (name, backend))
-    for _ in range(4):
-        pool.submit(turn).result()
-    return lambda: pool.submit(turn).result()
-
-
-prepared: list[Callable[[], object]] = []
-
-
-def prepare(name: str, backend: str) -> None:
-    prepared.append(contender(name, backend))
-
-
-def turn() -> None:
-    for _ in range(STEPS_A_TURN):
-        prepared[0]()
-
-
 def main(backend: str, rounds: int, json_path: str) -> None:
-    names = [f"seqmem, {backend}", f"seqmem, {backend}, pre-LN", PEER, f"{PEER}, its defaults", "matmul"]
-    seconds = take_turns({name: in_own_process(name, backend) for name in names}, rounds)
-    gflops = STEPS_A_TURN * MATMUL_OPERATIONS / seconds.pop("matmul") / 1e9
+    steps: dict[str, Callable[[], Callable[[], object]]] = {}
+    for name in dict.fromkeys((backend, "pytorch")):
+        steps[f"seqmem, {name}"] = partial(ours, name, pre_norm=False)
+        steps[f"seqmem, {name}, pre-LN"] = partial(ours, name, pre_norm=True)
+    steps[PEER] = partial(theirs, gru_gated_residual=False, enhanced_recurrence=False)
+    steps[f"{PEER}, its defaults"] = theirs
+    seconds = side_by_side(steps, rounds)
+    gflops = matmul_rate(seconds) / 1e9
     tokens = STEPS_A_TURN * BATCH_SIZE * SEGMENT_LEN
     peer = seconds[PEER]
     rows = {name: {"tokens_per_second": tokens / taken, "times_peer": peer / taken} for name, taken in seconds.items()}
