@@ -5,7 +5,6 @@
 
 import platform
 import sys
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,23 @@ def _excepthook_kept() -> Iterator[None]:
 with _excepthook_kept():
     import tvm
     from tvm import s_tir, tirx
+    from tvm.s_tir import Schedule as CudaSchedule
     from tvm.script import tirx as T
-from tvm.script.parser.core.parser import ScriptMacro
+    from tvm.script.parser.core.parser import ScriptMacro
     from tvm.tirx import PrimFunc
 
-__all__ = ["PrimFunc", "T", "assembly", "compile_cpu", "cpu_target", "packed_function", "write_object"]
+__all__ = [
+    "CudaSchedule",
+    "PrimFunc",
+    "T",
+    "assembly",
+    "compile_cpu",
+    "cpu_target",
+    "cuda_source",
+    "packed_function",
+    "write_object",
+]
+
 
 def _find_parser(macro: ScriptMacro) -> Any:
     """The parser at work, found in the frames above: TVM's own search reads the source of every frame, 0.2 s a call."""
@@ -98,3 +109,29 @@ def assembly(module: Any) -> str:
 def packed_function(module: Any, name: str) -> Any:
     """A function with ``calling_conv`` 1, compiled into memory; ``name`` without the ``__tvm_ffi_`` of its symbol."""
     return module[name]
+
+
+# CUDA, for which TVM's own pipeline is used: schedules leave it shared memory and barriers to work out.
+
+
+def cuda_source(module: Any, arch: str) -> str:
+    """CUDA source of a module's scheduled functions, without TVM's preamble (its includes are in no torch wheel).
+
+    Integers that could be computed before the launch are not: a kernel's parameters are those of its definition.
+    """
+    target = tvm.target.Target({"kind": "cuda", "arch": arch})
+    with tvm.transform.PassContext(config={"tirx.disable_cse_tir": True}), _source_only():
+        source = tvm.compile(module, target=target).mod.imports[0].inspect_source()
+    return source[source.index('extern "C"') :]
+
+
+@contextmanager
+def _source_only() -> Iterator[None]:
+    """Where there is a GPU, TVM would compile what it emits, by headers that torch's wheels lack."""
+    name = "tvm_callback_cuda_compile"
+    compile_cuda = tvm.get_global_func(name)
+    tvm.register_global_func(name, lambda code: bytearray(b" "), override=True)
+    try:
+        yield
+    finally:
+        tvm.register_global_func(name, compile_cuda, override=True)
