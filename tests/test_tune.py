@@ -1,0 +1,86 @@
+"""The search for tile sizes, on made-up times."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from seqmem.backends.tvm.tiles import Tiles
+
+TUNE = Path(__file__).parents[1] / "tools" / "tune"
+START = Tiles(6, 2, 24, 128)
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(TUNE))
+    import search
+
+    yield search
+    del sys.modules["search"]
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(TUNE))
+    import table
+
+    yield table
+    del sys.modules["table"]
+
+
+def made_up(best: Tiles):
+    """Times that grow with the distance from ``best``."""
+
+    def seconds(tiles: Tiles) -> float:
+        register = abs(tiles.rows - best.rows) + abs(tiles.vectors - best.vectors)
+        return 1 + register + abs(tiles.queries - best.queries) / 100 + abs(tiles.keys - best.keys) / 1000
+
+    def time_in_turns(candidates: Sequence[Tiles], _rounds: int) -> Mapping[Tiles, float]:
+        return {tiles: seconds(tiles) for tiles in candidates}
+
+    return seconds, time_in_turns
+
+
+def test_the_fastest_tiles_are_found_and_what_they_gain(search):
+    best = Tiles(5, 2, 50, 256)
+    seconds, time_in_turns = made_up(best)
+    assert search.search(START, "avx2", "float32", 64, time_in_turns) == (best, seconds(START) / seconds(best))
+
+
+def test_the_start_stays_where_nothing_is_faster(search):
+    assert search.search(START, "avx2", "float32", 64, made_up(START)[1]) == (START, 1.0)
+
+
+def test_the_slower_half_is_measured_no_more_and_the_rest_longer(search):
+    asked = []
+
+    def time_in_turns(candidates, rounds):
+        asked.append((len(candidates), rounds))
+        return {tiles: tiles.rows for tiles in candidates}
+
+    candidates = [Tiles(rows, 1, rows, 64) for rows in (5, 3, 8, 1, 4, 2, 7, 6, 9)]
+    assert search.halve(candidates, time_in_turns).rows == 1
+    assert asked == [(9, 1), (5, 2), (3, 4), (2, 8)]
+
+
+@pytest.mark.parametrize(("isa", "registers", "lanes"), [("avx2", 16, 8), ("avx512", 32, 16), ("neon", 32, 4)])
+def test_candidates_fit_the_registers_and_their_blocks_are_whole(search, isa: str, registers: int, lanes: int):
+    for tiles in search.register_tiles(START, isa, "float32", 64)[1:]:
+        assert tiles.rows * tiles.vectors + tiles.vectors + 1 <= registers
+        assert 64 % (tiles.vectors * lanes) == 0
+        for block in search.cache_blocks(tiles, isa, "float32"):
+            assert (block.queries % block.rows, block.keys % (block.vectors * lanes)) == (0, 0)
+
+
+def test_a_table_keeps_what_it_had_and_replaces_what_was_tuned_again(table, tmp_path: Path):
+    file = tmp_path / "tuned.json"
+    first, second = table.Key("avx2", "float32", 64, 512), table.Key("avx2", "float32", 32, 512)
+    table.merge(file, {first: START})
+    table.merge(file, {second: START})
+    table.merge(file, {first: Tiles(5, 2, 50, 256)})
+    rows = json.loads(file.read_text())
+    assert [(row["width"], row["rows"], row["queries"]) for row in rows] == [(32, 6, 24), (64, 5, 50)]
+    assert len(file.read_text().splitlines()) == 4
