@@ -7,7 +7,8 @@ from typing import Any
 
 from seqmem.errors import SeqmemError
 
-HEADERS = {"half": "cuda_fp16.h"}
+HEADERS = {"half": "cuda_fp16.h", "nv_bfloat16": "cuda_bf16.h"}
+"""What a type of the source needs."""
 
 
 @cache
@@ -36,19 +37,19 @@ def compile_cubin(source: str, arch: str) -> tuple[bytes, str]:
     """
     from cuda.bindings import nvrtc
 
-    includes = "".join(f"#include <{header}>\n" for name, header in HEADERS.items() if f"{name} " in source)
+    includes = "".join(f"#include <{header}>\n" for kind, header in HEADERS.items() if f"{kind}* " in source)
     program = _checked(nvrtc.nvrtcCreateProgram((includes + source).encode(), b"bands.cu", 0, [], []))[0]
     options = [f"--gpu-architecture={arch}", "--ptxas-options=-v", *_include_folders()]
     failed = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])[0]
-    log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))[0]
+    log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program))[0])
     _checked(nvrtc.nvrtcGetProgramLog(program, log))
-    report = log.rstrip(b"\0 ").decode()
+    report = log.rstrip(b"\0\n ").decode()
     if failed:
-        raise SeqmemError(f"a kernel does not compile for {arch}: {report}")
-    cubin = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))[0]
+        raise SeqmemError(f"a kernel does not compile for {arch}: {report.splitlines()[0]}")
+    cubin = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program))[0])
     _checked(nvrtc.nvrtcGetCUBIN(program, cubin))
     _checked(nvrtc.nvrtcDestroyProgram(program))
-    return cubin, report
+    return bytes(cubin), report
 
 
 def load(cubin: bytes, symbol: str) -> Any:
