@@ -1,0 +1,84 @@
+"""What a kernel is given: one array of 64-bit slots, laid out here once for those who fill it and those who read it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+Argument = Tensor | int | float | None
+
+GEOMETRY = (
+    "batch", "heads", "queries", "keys", "offset", "left", "right", "dilation", "parts", "part_queries", "chunk_queries",
+    "window", "task_workspace",
+)  # fmt: skip
+"""A task's walk: query i stands at key ``i + offset``; a chunk sees at most ``window`` keys, whole panels."""
+EXTRAS = ("columns", "rel_columns", "shift", "origin", "has_rel", "has_bias", "has_valid", "threshold")
+"""Columns of bias and rel: query m sees key n in column ``n - shift * m + origin``; 0 in a flag switches an operand off."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Slots of one kernel, in order: num_tasks, strided tensors (address and three strides), addresses, integers, reals.
+
+    Args:
+        tensors: ``[B, T, H, ...]`` with a last stride of 1; the strides follow as NAME_batch, NAME_time, NAME_head.
+        addresses: contiguous tensors.
+    """
+
+    tensors: tuple[str, ...]
+    addresses: tuple[str, ...]
+    integers: tuple[str, ...]
+    reals: tuple[str, ...] = ()
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        names = ["num_tasks"]
+        for tensor in self.tensors:
+            names += [tensor, f"{tensor}_batch", f"{tensor}_time", f"{tensor}_head"]
+        names += [*self.addresses, *self.integers, *self.reals]
+        return {name: slot for slot, name in enumerate(names)}
+
+    def fill(self, given: dict[str, Argument]) -> list[Argument]:
+        """The values of all slots after num_tasks; a tensor that is absent has strides of 0."""
+        values: list[Argument] = []
+        for name in self.tensors:
+            tensor = given[name]
+            values += [tensor, *(tensor.stride()[:3] if isinstance(tensor, Tensor) else (0, 0, 0))]
+        return values + [given[name] for name in (*self.addresses, *self.integers, *self.reals)]
+
+
+ATTEND = Layout(
+    tensors=("q", "k", "v", "qr", "bias"),
+    addresses=("r", "valid", "dropout_keys", "out", "lse", "workspace"),
+    integers=GEOMETRY + EXTRAS,
+    reals=("scale", "keep_scale"),
+)
+ATTEND_BACKWARD = Layout(
+    tensors=("q", "k", "v", "qr", "bias", "out", "dout", "bias_rows"),
+    addresses=(
+        "r",
+        "valid",
+        "dropout_keys",
+        "lse",
+        "dlse",
+        "dq",
+        "dk",
+        "dv",
+        "dqr",
+        "dr",
+        "bias_columns",
+        "workspace",
+    ),  # fmt: skip
+    integers=GEOMETRY + EXTRAS + ("has_dlse", "wants_bias_columns", "wants_bias_rows"),
+    reals=("scale", "keep_scale"),
+)
+BAND_QK = Layout(("q", "k"), ("out", "workspace"), GEOMETRY)
+BAND_PV = Layout(("p", "v"), ("out", "workspace"), GEOMETRY)
+BAND_PV_T = Layout(("p", "g"), ("out", "workspace"), GEOMETRY)
+LAYOUTS = {
+    "attend": ATTEND,
+    "attend_backward": ATTEND_BACKWARD,
+    "band_qk": BAND_QK,
+    "band_pv": BAND_PV,
+    "band_pv_t": BAND_PV_T,
+}

@@ -1,0 +1,38 @@
+"""How a task's workspace is divided: lengths of its areas, for the kernel that carves them and the caller who provides them.
+
+``window`` is the number of keys that a unit sees, rounded up to whole panels; lengths may be TIR expressions.
+"""
+
+from ..spec import Spec
+
+
+def padded(count, step: int):
+    """``count`` rounded up to a multiple of ``step``."""
+    return (count + step - 1) // step * step
+
+
+def attend_areas(spec: Spec, window, rel_columns) -> dict:
+    """Keys and relative positions as panels, values as rows, minus infinity where a key is switched off."""
+    return {
+        "k_panels": window * spec.key_width,
+        "v_rows": window * padded(spec.value_width, spec.columns),
+        "switched_off": window,
+        "r_panels": rel_columns * spec.key_width,
+    }
+
+
+def attend_backward_areas(spec: Spec, window, rel_columns, columns) -> dict:
+    """What scores are recomputed from, keys and positions as rows, and sums of the gradients that units share."""
+    key_row, value_row = padded(spec.key_width, spec.columns), padded(spec.value_width, spec.columns)
+    return {
+        "k_panels": window * spec.key_width,
+        "v_panels": window * spec.value_width,
+        "switched_off": window,
+        "r_panels": rel_columns * spec.key_width,
+        "k_rows": window * key_row,
+        "r_rows": rel_columns * key_row,
+        "dk": (window + spec.tiles.rows) * key_row,
+        "dv": (window + spec.tiles.rows) * value_row,
+        "dr": (rel_columns + spec.tiles.rows) * key_row,
+        "dbias": columns,
+    }

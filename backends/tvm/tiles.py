@@ -1,0 +1,34 @@
+"""Tile sizes of the CPU kernels: a record, and the table of tuned ones that ships."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("tuned.json")
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a kernel cuts its work.
+
+    Args:
+        rows: rows of the register tile.
+        vectors: vectors of a row of the register tile; ``rows * vectors`` accumulators stay in registers.
+        queries: queries of a cache block, a multiple of ``rows``.
+        keys: keys of a cache block, a multiple of the register tile's width.
+    """
+
+    rows: int
+    vectors: int
+    queries: int
+    keys: int
+
+
+UNTUNED = {
+    "avx512": Tiles(12, 2, 24, 128),
+    "avx2": Tiles(6, 2, 24, 128),
+    "neon": Tiles(8, 2, 24, 128),
+    "generic": Tiles(4, 2, 24, 128),
+}
+"""Where nothing was measured: what the number of vector registers allows (32, 16, 32, 16)."""
