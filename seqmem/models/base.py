@@ -61,7 +61,7 @@ def split_at_borders(inputs: Tensor, position: int, segment_len: int) -> Iterato
 
 
 class GenerationStep(Protocol):
-    """One row's next token after the other: ``step(tokens [B]) -> hidden [B, d]``, without gradient."""
+    """Generation token by token: ``step(tokens [B]) -> hidden [B, d]``, without gradient."""
 
     @property
     def state(self) -> State:

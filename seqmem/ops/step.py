@@ -26,6 +26,7 @@ class Affine:
 
     @classmethod
     def of(cls, layer: nn.Linear) -> "Affine":
+        """The weights of ``layer``, shared."""
         return cls(layer.weight, layer.bias)
 
     def for_few_rows(self) -> "Affine":
@@ -47,6 +48,7 @@ class Norm:
 
     @classmethod
     def of(cls, layer: nn.LayerNorm) -> "Norm":
+        """The weights of ``layer``, shared."""
         return cls(layer.weight, layer.bias, layer.eps)
 
     def __call__(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:

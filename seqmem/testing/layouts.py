@@ -45,6 +45,7 @@ BANDS = (
     Layout("dilated two-sided", 1, 37, 45, 2, 4, 4, _band(3, 1, 3)),
     Layout("one query", 2, 1, 9, 2, 4, 4, _band(8)),
     Layout("one query, dilated two-sided", 2, 1, 9, 2, 4, 4, _band(3, 1, 2)),
+    Layout("one query, window wider than S", 2, 1, 5, 2, 4, 4, _band(7)),
     Layout("self only", 1, 6, 8, 1, 3, 2, _band(0)),
     Layout("per head", 2, 21, 26, 4, 4, 4, _band((2, 5, 2, 5), (0, 1, 0, 0), (1, 2, 1, 2))),
     Layout("all tuples, odd order", 1, 17, 17, 3, 4, 4, _band((1, 4, 1), 1, (2, 1, 2))),
