@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def _excepthook_kept() -> Iterator[None]:
-    """Importing tvm puts in a hook that ends all child processes when an error is not caught; put back what was there."""
+    """Importing tvm installs a hook that ends all child processes after an uncaught error; put the old one back."""
     hook = sys.excepthook
     yield
     sys.excepthook = hook

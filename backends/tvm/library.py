@@ -2,8 +2,10 @@
 
 import ctypes
 import logging
+import platform
 import struct
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,23 +15,21 @@ from torch import Tensor
 from seqmem.errors import SeqmemError
 from seqmem.ops.cache import checksum, fetch
 
-from . import threads
 from .installed import build_id, unavailable
 from .link import CannotLink, link
 from .spec import Spec
+from .threads import Task, run_on_threads_of_python, team_of_torch
 
 log = logging.getLogger("seqmem")
-
-Task = Callable[[bytes, int], None]
 
 
 class Kernel:
     """A compiled kernel.
 
     Args:
-        task: ``seqmem_task(data, task)``, which does one share of the work.
-        team: address of the C function ``seqmem_team(data)``, which does what falls to the thread that calls it; None
-            if the tasks can only be called one by one.
+        task: ``seqmem_task`` of the compiled module.
+        team: address of its ``seqmem_team``, which does the tasks that fall to the calling thread; None where tasks can
+            only be called one by one.
     """
 
     def __init__(self, task: Task, team: int | None):
@@ -51,10 +51,10 @@ class Kernel:
         data = struct.pack(f"q{kinds}", num_tasks, *values)
         if num_tasks == 1:
             self._task(data, 0)
-        elif self._team and threads.fork():
-            threads.run_on_team(self._team, data, min(num_tasks, num_threads))
+        elif self._team and (parallel := team_of_torch()):
+            parallel(self._team, data, min(num_tasks, num_threads), 0)
         else:
-            threads.run_on_python_threads(self._task, data, num_tasks)
+            run_on_threads_of_python(self._task, data, num_tasks)
 
 
 @cache
@@ -66,9 +66,10 @@ def kernel(spec: Spec) -> Kernel:
     """
     if reason := unavailable():
         raise SeqmemError(f"backend 'tvm' is not available: {reason}")
-    name = f"{spec.kernel}-{checksum(repr(spec), _sources(), build_id())}.so"
+    key = checksum(repr(spec), sys.platform, platform.machine(), _sources(), build_id())
+    team_of_torch()
     try:
-        library = ctypes.CDLL(str(fetch(name, lambda: _shared_library(spec))))
+        library = ctypes.CDLL(str(fetch(f"{spec.kernel}-{key}.so", lambda: _shared_library(spec))))
     except (CannotLink, OSError) as error:
         log.warning("kernel %s stays in memory and is compiled by every process: %s", spec.kernel, error)
         return _kernel_in_memory(spec)

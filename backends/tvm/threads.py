@@ -7,43 +7,41 @@ from functools import cache
 
 import torch
 
+Task = Callable[[bytes, int], None]
+"""``seqmem_task(data, task)`` of a kernel: does one share of the work that ``data`` describes."""
+Parallel = Callable[[int, bytes, int, int], None]
+"""``GOMP_parallel(function, data, num_threads, flags)``: all threads of a team call the C function with the data."""
+
 
 class _SymbolInfo(ctypes.Structure):
     _fields_ = (
         ("path", ctypes.c_char_p),
         ("base", ctypes.c_void_p),
         ("name", ctypes.c_char_p),
-        ("at", ctypes.c_void_p),
+        ("address", ctypes.c_void_p),
     )
 
 
 @cache
-def fork() -> Callable[[int, bytes, int, int], None] | None:
-    """``GOMP_parallel(function, data, num_threads, flags)`` of the OpenMP runtime torch runs on; None if it has none.
+def team_of_torch() -> Parallel | None:
+    """The way into the OpenMP runtime that torch computes with, whose names kernels see from now on; None without one.
 
-    It is looked for in the order in which torch's own libraries find it: first what the process itself has loaded,
-    which a preloaded runtime is part of, then what torch brings along. The runtime's names become visible to kernels.
+    The search goes as that of torch's own libraries does: first the process, which has a preloaded runtime, then what
+    torch brings along.
     """
-    for library in (ctypes.CDLL(None), ctypes.CDLL(torch._C.__file__)):
+    process = ctypes.CDLL(None)
+    for library in (process, ctypes.CDLL(torch._C.__file__)):
         if hasattr(library, "GOMP_parallel"):
-            info = _SymbolInfo()
-            ctypes.CDLL(None).dladdr(ctypes.cast(library.GOMP_parallel, ctypes.c_void_p), ctypes.byref(info))
-            ctypes.CDLL(info.path.decode(), mode=ctypes.RTLD_GLOBAL)
-            library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
-            library.GOMP_parallel.restype = None
-            return library.GOMP_parallel
+            parallel, found = library.GOMP_parallel, _SymbolInfo()
+            process.dladdr(ctypes.cast(parallel, ctypes.c_void_p), ctypes.byref(found))
+            ctypes.CDLL(found.path.decode(), mode=ctypes.RTLD_GLOBAL)
+            parallel.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint, ctypes.c_uint]
+            parallel.restype = None
+            return parallel
     return None
 
 
-def run_on_team(team: int, data: bytes, num_threads: int) -> None:
-    """Let ``num_threads`` of torch's threads run the C function at address ``team``."""
-    parallel = fork()
-    assert parallel is not None
-    parallel(team, data, num_threads, 0)
-
-
-def run_on_python_threads(task: Callable[[bytes, int], None], data: bytes, num_tasks: int) -> None:
-    """Where there is no OpenMP runtime or no linker: threads of this call's own, which let go of the interpreter."""
+def run_on_threads_of_python(task: Task, data: bytes, num_tasks: int) -> None:
+    """For kernels that no team can run. They let go of the interpreter while they compute."""
     with ThreadPoolExecutor(num_tasks) as pool:
-        for _ in pool.map(task, [data] * num_tasks, range(num_tasks)):
-            pass
+        list(pool.map(task, [data] * num_tasks, range(num_tasks)))

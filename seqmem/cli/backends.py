@@ -6,10 +6,18 @@ from rich.table import Table
 
 
 @click.command()
-def command() -> None:
+@click.option("--clear-cache", is_flag=True, help="Remove every compiled kernel instead.")
+def command(clear_cache: bool) -> None:
     """The attention backends: available or the reason, operations by tier, dtypes, devices."""
+    from seqmem.ops import cache
     from seqmem.ops.registry import survey
 
+    if clear_cache:
+        removed = cache.clear()
+        for name in removed:
+            click.echo(f"removed {name}")
+        click.echo(f"{len(removed)} compiled kernels removed from {cache.directory()}")
+        return
     table = Table("backend", "origin", "available", "operations by tier", "dtypes", "devices")
     for backend in survey():
         operations = [f"{tier}: {', '.join(names)}" for tier, names in sorted(backend.operations.items()) if names]

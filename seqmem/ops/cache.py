@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from seqmem.errors import SeqmemError
 
@@ -109,7 +109,7 @@ def _store(folder: Path, name: str, content: bytes) -> Path:
 def _alone(folder: Path, name: str) -> Iterator[None]:
     """Hold the lock on a name. The system frees a dead holder's lock; where there are no locks, go on without one."""
     lock = FileLock(folder / f"{name}.lock", timeout=LOCK_SECONDS)
-    with suppress(OSError, NotImplementedError, Timeout):
+    with suppress(OSError, NotImplementedError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     try:
