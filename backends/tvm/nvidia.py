@@ -8,7 +8,7 @@ from typing import Any
 from seqmem.errors import SeqmemError
 
 HEADERS = {"half": "cuda_fp16.h", "nv_bfloat16": "cuda_bf16.h"}
-"""What a type of the source needs."""
+"""Where the types are declared that CUDA does not know by itself."""
 
 
 @cache
@@ -19,7 +19,7 @@ def unavailable() -> str | None:
 
         nvrtc.nvrtcVersion()
     except (ImportError, RuntimeError):
-        return "NVIDIA's runtime compiler is missing; install a torch built for CUDA 12.9 or later"
+        return "NVIDIA's runtime compiler is missing; install a torch built for CUDA"
     return None
 
 
