@@ -6,7 +6,7 @@ from seqmem.backends.tvm.spec import ITEM_BYTES, VECTOR_BYTES
 from seqmem.backends.tvm.tiles import Tiles
 
 NUM_REGISTERS = {"avx512": 32, "avx2": 16, "neon": 32, "generic": 16}
-LEAST_FILLED = 0.6
+LEAST_FILLED = 0.75
 BLOCK_QUERIES = (12, 24, 48, 96)
 BLOCK_KEYS = (64, 128, 256, 512)
 
