@@ -69,7 +69,7 @@ ATTEND_BACKWARD = Layout(
         "bias_columns",
         "workspace",
     ),  # fmt: skip
-    integers=GEOMETRY + EXTRAS + ("has_dlse", "wants_bias_columns", "wants_bias_rows"),
+    integers=GEOMETRY + EXTRAS + ("wants_bias_columns", "wants_bias_rows"),
     reals=("scale", "keep_scale"),
 )
 BAND_QK = Layout(("q", "k"), ("out", "workspace"), GEOMETRY)

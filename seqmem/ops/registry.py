@@ -27,7 +27,10 @@ class BuiltIn:
     extra: str = ""
 
 
-BUILT_IN = {"pytorch": BuiltIn("seqmem.backends.pytorch:PyTorchBackend")}
+BUILT_IN = {
+    "pytorch": BuiltIn("seqmem.backends.pytorch:PyTorchBackend"),
+    "tvm": BuiltIn("seqmem.backends.tvm:TVMBackend"),
+}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ..arguments import ATTEND_BACKWARD
 from ..spec import Spec
 from .blocks import LN_2, LOG2_E, LOWEST, building_blocks, constant, exp2
 from .dropout import dropping
+from .key_sums import summing
 from .scores import scoring
 from .slanted import slanting
 from .walk import carve, keys_of, operands, walks
@@ -26,8 +27,8 @@ def define(spec: Spec):
     d, e, key_row = spec.key_width, spec.value_width, s.key_row
     value_row = padded(e, columns)
     one = constant(dtype, 1.0)
-    slant = slanting(spec, b, s)
-    load_block, gradients_of_row, add_to_keys = steps(b, s, e, value_row)
+    slant, sums = slanting(spec, b, s), summing(b, w, s.score_row)
+    load_block, gradients_of_row = steps(b, s, value_row, e)
 
     def areas(o: SimpleNamespace, task) -> SimpleNamespace:
         return carve(o, task, attend_backward_areas(spec, o.window, o.rel_columns, o.columns), dtype)
@@ -112,8 +113,8 @@ def define(spec: Spec):
                             )  # fmt: skip
 
                         s.block_columns(o, query, key, key_end, with_columns)
-                        add_to_keys(o, w, m.dv, value_row, probs, dout, query, count, key, key_end)
-                        add_to_keys(o, w, m.dk, key_row, dscores, queries, query, count, key, key_end)
+                        sums.add(o, m.dv, value_row, probs, dout, query, count, key, key_end)
+                        sums.add(o, m.dk, key_row, dscores, queries, query, count, key, key_end)
                         for panel in T.serial(key_row // columns):
 
                             @T.inline
@@ -136,39 +137,24 @@ def define(spec: Spec):
                                 o.dqr[position + k] = dqr[r * key_row + k] * o.scale
 
                 w.each_block(first - base, last - base, block)
-                write_keys(o, o.dk, dk_at, d, m.dk, key_row, base, end, done[0], constant(dtype, LN_2))
-                write_keys(o, o.dv, dv_at, e, m.dv, value_row, base, end, done[0], o.keep_scale)
+                sums.write(o, o.dk, dk_at, d, m.dk, key_row, base, end, done[0], constant(dtype, LN_2))
+                sums.write(o, o.dv, dv_at, e, m.dv, value_row, base, end, done[0], o.keep_scale)
                 done[0] = end
 
             w.each_chunk(o, residue, first, last, chunk)
-            untouched: T.int64 = keys_of(o, residue) - done[0]
-            for n in T.serial(untouched):
-                b.fill(o.dk, dk_at + (done[0] + n) * o.dilation * o.heads * d, d, b.zero)
-                b.fill(o.dv, dv_at + (done[0] + n) * o.dilation * o.heads * e, e, b.zero)
+            num_keys: T.int64 = keys_of(o, residue)
+            sums.clear(o, o.dk, dk_at, d, done[0], num_keys)
+            sums.clear(o, o.dv, dv_at, e, done[0], num_keys)
             slant.end_unit(o, m, unit)
-
-        @T.inline
-        def write_keys(o, target, at, length, sums, sums_row, base, end, done, factor):
-            """Gradients of the chunk's keys, added to what the chunk before left; zeros for keys that none of both saw."""
-            for n in T.serial(T.max(base - done, T.int64(0))):
-                b.fill(target, at + (done + n) * o.dilation * o.heads * length, length, b.zero)
-            for n in T.serial(end - base):
-                to: T.int64 = at + (base + n) * o.dilation * o.heads * length
-                if base + n < done:
-                    for k in T.serial(length):
-                        target[to + k] = target[to + k] + sums[n * sums_row + k] * factor
-                else:
-                    for k in T.serial(length):
-                        target[to + k] = sums[n * sums_row + k] * factor
 
         w.each_unit(o, task, unit)
 
     return seqmem_task
 
 
-def steps(b: SimpleNamespace, s: SimpleNamespace, e: int, value_row: int):
+def steps(b: SimpleNamespace, s: SimpleNamespace, value_row: int, e: int):
     """Statements of the backward pass that need no lengths of the problem."""
-    dtype, width, columns, rows = b.dtype, b.width, b.columns, b.rows
+    dtype, width = b.dtype, b.width
 
     @T.inline
     def load_block(o, dout, lse, delta, row, head, index, count):
@@ -183,7 +169,7 @@ def steps(b: SimpleNamespace, s: SimpleNamespace, e: int, value_row: int):
             out_at: T.int64 = row * o.out_batch + head * o.out_head + (index + r * o.dilation) * o.out_time
             if o.lse[position] > constant(dtype, LOWEST):
                 lse[r] = o.lse[position] * constant(dtype, LOG2_E)
-                delta[r] = T.Select(o.has_dlse != 0, -o.dlse[position], b.zero)
+                delta[r] = -o.dlse[position]
                 for k in T.serial(e):
                     delta[r] = delta[r] + dout[r * value_row + k] * o.out[out_at + k]
 
@@ -212,19 +198,4 @@ def steps(b: SimpleNamespace, s: SimpleNamespace, e: int, value_row: int):
         b.fill(probs, at + vectors * width, after, b.zero)
         b.fill(dscores, at + vectors * width, after, b.zero)
 
-    @T.inline
-    def add_to_keys(o, w, sums, sums_row, weights, vectors_of, query, count, key, key_end):
-        """``sums[key] += weights[query, key] * vectors_of[query]``."""
-        for panel in T.serial(sums_row // columns):
-
-            @T.inline
-            def group(start, a, z):
-                b.product(
-                    sums, start * sums_row + panel * columns, sums_row,
-                    weights, a * s.score_row + start - key, 1, s.score_row,
-                    vectors_of, a * sums_row + panel * columns, sums_row, z - a, True,
-                )  # fmt: skip
-
-            w.each_key_group(o, query, count, key, key_end, group)
-
-    return load_block, gradients_of_row, add_to_keys
+    return load_block, gradients_of_row

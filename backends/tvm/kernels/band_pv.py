@@ -1,0 +1,69 @@
+"""Tier 0: values summed with weights along the band."""
+
+from ..adapter import T
+from ..arguments import BAND_PV
+from ..spec import Spec
+from .blocks import building_blocks, constant
+from .walk import carve, operands, walks
+from .weights import weighting
+from .workspace import padded
+
+
+def define(spec: Spec):
+    """``out [B, T, H, E]`` of :meth:`AttentionBackend.band_pv`."""
+    b = building_blocks(spec)
+    w, p = walks(b), weighting(b)
+    dtype, e = b.dtype, spec.value_width
+    value_row = padded(e, b.columns)
+
+    @T.prim_func(s_tir=True)
+    def seqmem_task(data: T.handle, task: T.int32):
+        T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
+        o = T.meta_var(operands(data, BAND_PV, dtype))
+        m = T.meta_var(carve(o, task, {"v_rows": o.window * value_row}, dtype))
+        weights = T.alloc_buffer((b.queries * p.row,), dtype, scope="local")
+        out = T.alloc_buffer((b.queries * value_row,), dtype, scope="local")
+
+        @T.inline
+        def unit(unit, row, head, residue, part, first, last):
+            @T.inline
+            def chunk(first, last, base, end):
+                at: T.int64 = row * o.v_batch + head * o.v_head + (residue + base * o.dilation) * o.v_time
+                b.pack_rows(
+                    m.v_rows, 0, value_row, o.v, at, o.dilation * o.v_time, e, end - base, end - base,
+                    constant(dtype, 1.0),
+                )  # fmt: skip
+
+                @T.inline
+                def block(query, count):
+                    index: T.int64 = residue + (base + query) * o.dilation - o.offset
+                    b.fill(out, 0, b.queries * value_row, b.zero)
+
+                    @T.inline
+                    def tile(key, key_end):
+                        p.load(o, weights, row, head, index, query, count, key, key_end)
+                        for panel in T.serial(value_row // b.columns):
+
+                            @T.inline
+                            def group(group, a, z):
+                                b.product(
+                                    out, group * b.rows * value_row + panel * b.columns, value_row,
+                                    weights, group * b.rows * p.row + a - key, p.row, 1,
+                                    m.v_rows, a * value_row + panel * b.columns, value_row, z - a, True,
+                                )  # fmt: skip
+
+                            w.each_group(o, query, key, key_end, group)
+
+                    w.each_tile(o, query, count, end - base, tile)
+                    for r in T.serial(count):
+                        to: T.int64 = ((row * o.queries + index + r * o.dilation) * o.heads + head) * e
+                        for k in T.serial(e):
+                            o.out[to + k] = out[r * value_row + k]
+
+                w.each_block(first - base, last - base, block)
+
+            w.each_chunk(o, residue, first, last, chunk)
+
+        w.each_unit(o, task, unit)
+
+    return seqmem_task
