@@ -99,14 +99,16 @@ def targets(json_path: str | None, backend: str, T: int, peers: bool, rounds: in
 
 def shares(T: int, backend: str, direction: str, rounds: int) -> list[Row]:
     """Every shape's share of the rate of ``torch.mm`` or of the first shape's, all in one round of turns."""
-    shapes = [replace(shape, T=T) for shape in (FIRST, *(shape for shape, _ in OF_MATMUL), *OF_FIRST)]
-    matmul_rate, first, *others = rates(shapes, backend, DIRECTIONS[direction], rounds)
-    rows = [Row(f"{shapes[0]}: of torch.mm", direction, first / matmul_rate, FIRST_FLOORS[direction])]
-    for shape, rate, (_, floors) in zip(shapes[1:], others, OF_MATMUL, strict=False):
-        rows.append(Row(f"{shape}: of torch.mm", direction, rate / matmul_rate, floors.get(direction)))
-    for shape, rate in zip(shapes[-len(OF_FIRST) :], others[-len(OF_FIRST) :], strict=True):
-        rows.append(Row(f"{shape}: of the first", direction, rate / first, OF_FIRST_FLOOR))
-    return rows
+    # The first shape does not come first: whoever runs after torch.mm finds the caches full of its matrices.
+    shapes = [replace(shape, T=T) for shape in (*(shape for shape, _ in OF_MATMUL), FIRST, *OF_FIRST)]
+    matmul_rate, *each = rates(shapes, backend, DIRECTIONS[direction], rounds)
+    rate = dict(zip(shapes, each, strict=True))
+    first = rate[replace(FIRST, T=T)]
+    floors = {replace(shape, T=T): bounds.get(direction) for shape, bounds in [(FIRST, FIRST_FLOORS), *OF_MATMUL]}
+    return [
+        *(Row(f"{shape}: of torch.mm", direction, rate[shape] / matmul_rate, floor) for shape, floor in floors.items()),
+        *(Row(f"{of}: of the first", direction, rate[of] / first, OF_FIRST_FLOOR) for of in shapes[-len(OF_FIRST) :]),
+    ]
 
 
 def times_others(first: Race, two_sided: Race, direction: str) -> list[Row]:
