@@ -43,4 +43,5 @@ def _compile(spec: Spec, *beside: PrimFunc) -> Any:
         task = import_module(f".kernels.{spec.kernel}", __package__).define(spec)
         return compile_cpu([task, *beside], spec.isa)
     except Exception as error:
-        raise SeqmemError(f"TVM cannot compile {spec}: {error}; please report it") from error
+        reason = " ".join(str(error).split())
+        raise SeqmemError(f"TVM cannot compile {spec}: {type(error).__name__}: {reason}; please report it") from error

@@ -16,7 +16,7 @@ def command(clear_cache: bool) -> None:
         removed = cache.clear()
         for name in removed:
             click.echo(f"removed {name}")
-        click.echo(f"{len(removed)} compiled kernels removed from {cache.directory()}")
+        click.echo(f"compiled kernels removed from {cache.directory()}: {len(removed)}")
         return
     table = Table("backend", "origin", "available", "operations by tier", "dtypes", "devices")
     for backend in survey():

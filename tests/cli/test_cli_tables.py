@@ -19,6 +19,18 @@ def test_backends_shows_a_reason_as_it_is(seqmem, monkeypatch: pytest.MonkeyPatc
     assert f"no: {reason}" in seqmem("backends").out
 
 
+def test_backends_clears_the_cache_of_kernels(seqmem, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    from seqmem.ops import cache
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernel = cache.fetch("attend-0123.so", lambda: b"machine code")
+    shown = seqmem("backends", "--clear-cache")
+    assert shown.code == 0
+    assert shown.out.splitlines() == [f"removed {kernel.name}", f"compiled kernels removed from {kernel.parent}: 1"]
+    assert not kernel.exists()
+    assert f"compiled kernels removed from {kernel.parent}: 0" in seqmem("backends", "--clear-cache").out
+
+
 def test_models_counts_the_parameters_of_every_size(seqmem):
     from seqmem.models import MODELS, build_model, model_class
     from seqmem.ops import bind
