@@ -1,10 +1,13 @@
 """The search for tile sizes, on made-up times."""
 
 import json
+import platform
+import runpy
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from seqmem.backends.tvm.tiles import Tiles
@@ -84,3 +87,31 @@ def test_a_table_keeps_what_it_had_and_replaces_what_was_tuned_again(table, tmp_
     rows = json.loads(file.read_text())
     assert [(row["width"], row["rows"], row["queries"]) for row in rows] == [(32, 6, 24), (64, 5, 50)]
     assert len(file.read_text().splitlines()) == 4
+
+
+def test_the_tool_tunes_every_combination_and_writes_the_table(
+    search, table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked = []
+
+    def turns_of(key, length: int):
+        asked.append((key.width, key.window, length))
+        return made_up(Tiles(6, 2, 48, 256))[1]
+
+    file = tmp_path / "tuned.json"
+    options = ["--width", "64", "--window", "64", "--window", "512", "--length", "100", "--table", str(file), "--json"]
+    monkeypatch.setitem(sys.modules, "timing", SimpleNamespace(turns_of=turns_of))
+    monkeypatch.setattr(sys, "argv", ["tune", *options])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(TUNE / "__main__.py"))
+    found, rows = json.loads(capsys.readouterr().out), json.loads(file.read_text())
+    assert asked == [(64, 64, 100), (64, 512, 100)]
+    assert [(row["window"], row["dtype"]) for row in rows] == [(64, "float32"), (512, "float32")]
+    assert [entry["tiles"] for entry in found] == [{name: row[name] for name in vars(START)} for row in rows]
+
+
+def test_an_instruction_set_that_the_machine_lacks_is_refused():
+    command = [sys.executable, str(TUNE), "--isa", "generic" if platform.machine() in ("arm64", "aarch64") else "neon"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "this machine has no" in done.stderr
