@@ -62,7 +62,7 @@ def part_of(name: str) -> str:
 def violations(source: str, module: str) -> list[str]:
     """What a module imports against the rules."""
     part = part_of(module)
-    own = f"{module.rsplit('.', 1)[0]}." if module.startswith("backends.") else f"seqmem.{part}"
+    own = "".join(f"{name}." for name in module.split(".")[:2]) if module.startswith("backends.") else f"seqmem.{part}"
     found = []
     for name, eager in imported(source, module):
         target = part_of(name)
@@ -114,6 +114,7 @@ def test_every_part_has_a_rule():
         ("backends.tvm.kernels", "from seqmem.ops import reference"),
         ("backends.tvm.kernels", "from seqmem.ops.reference import attend"),
         ("backends.tvm.kernels", "from ..pytorch import kernels"),
+        ("backends.tvm.kernels.attend", "from ...pytorch import band"),
         ("backends.tvm.kernels", "from seqmem.backends.pytorch import kernels"),
         ("backends.tvm.kernels", "from seqmem.layers import relative"),
     ],
@@ -129,6 +130,7 @@ def test_a_wrong_import_is_found(module: str, source: str):
         ("seqmem.cli.size", "if TYPE_CHECKING:\n    from torch import Tensor"),
         ("seqmem.cli.__init__", "from seqmem import __version__"),
         ("backends.tvm.kernels", "import tvm\nfrom . import compat\nfrom seqmem.ops import Band"),
+        ("backends.tvm.kernels.attend", "from ..adapter import T"),
     ],
 )
 def test_a_right_import_passes(module: str, source: str):
