@@ -9,6 +9,8 @@ import torch
 from seqmem.backends.tvm import library, threads
 from torch.utils.data import DataLoader, Dataset
 
+from seqmem.ops import Band, bind
+
 
 @pytest.mark.parametrize("num_tasks", [None, 1, 2, 3, 64])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -93,6 +95,19 @@ def test_forked_loaders_work_after_the_team_has_run(spec, doubles, two_threads):
     dataset = Doubled(library.kernel(spec("doubling")), spec("doubling").lanes)
     loader = DataLoader(dataset, num_workers=1, multiprocessing_context="fork", timeout=60)
     assert [batch.item() for batch in loader] == [0.5, 2.5, 4.5, 6.5]
+
+
+def test_torch_compile_keeps_a_whole_graph(cache_home):
+    ops = bind("tvm")
+
+    def loss(q: torch.Tensor) -> torch.Tensor:
+        out, lse = ops.attend(q, q, q, Band(3))
+        return (out.square().sum() + lse.sum()) * 2
+
+    q = torch.randn(1, 9, 2, 8, requires_grad=True)
+    [wanted] = torch.autograd.grad(loss(q), q)
+    [gradient] = torch.autograd.grad(torch.compile(loss, fullgraph=True, backend="aot_eager")(q), q)
+    assert torch.equal(gradient, wanted)
 
 
 def test_absent_tensors_and_plain_numbers_are_slots(spec):
