@@ -3,7 +3,6 @@
 ``T`` is the language kernels are written in, ``PrimFunc`` what they are.
 """
 
-import gc
 import platform
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,22 +12,14 @@ from typing import Any
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Importing tvm is a sixth faster without collecting garbage, and would have every uncaught error end all children.
-
-    TVM puts in a ``sys.excepthook`` for that; what was there before comes back.
-    """
-    hook, collecting = sys.excepthook, gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.excepthook = hook
-        if collecting:
-            gc.enable()
+def _excepthook_kept() -> Iterator[None]:
+    """Importing tvm installs a hook that ends all child processes after an uncaught error; put the old one back."""
+    hook = sys.excepthook
+    yield
+    sys.excepthook = hook
 
 
-with _quietly():
+with _excepthook_kept():
     import tvm
     from tvm import s_tir, tirx
     from tvm.s_tir import Schedule as CudaSchedule

@@ -1,11 +1,13 @@
 """From a :class:`Spec` to something that runs: compiled once, kept in the user's cache, loaded without TVM."""
 
 import ctypes
+import gc
 import logging
 import platform
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -79,15 +81,29 @@ def kernel(spec: Spec) -> Kernel:
 
 
 def _shared_library(spec: Spec) -> bytes:
-    from .compiler import object_code  # only here and below is tvm imported
+    with _garbage_left_alone():
+        from .compiler import object_code  # only here and below is tvm imported
 
-    return link(object_code(spec))
+        return link(object_code(spec))
 
 
 def _kernel_in_memory(spec: Spec) -> Kernel:
-    from .compiler import task_in_memory
+    with _garbage_left_alone():
+        from .compiler import task_in_memory
 
-    return Kernel(task_in_memory(spec), team=None)
+        return Kernel(task_in_memory(spec), team=None)
+
+
+@contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Importing tvm and reading a kernel make a million objects; collecting garbage then costs half a second."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @cache
