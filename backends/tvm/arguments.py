@@ -77,6 +77,7 @@ BAND_PV = Layout(("p", "v"), ("out", "workspace"), GEOMETRY)
 BAND_PV_T = Layout(("p", "g"), ("out", "workspace"), GEOMETRY)
 LAYOUTS = {
     "attend": ATTEND,
+    "attend_one": ATTEND,
     "attend_backward": ATTEND_BACKWARD,
     "band_qk": BAND_QK,
     "band_pv": BAND_PV,

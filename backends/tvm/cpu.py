@@ -9,7 +9,7 @@ from seqmem.ops.backend import Attention, Gradients
 from seqmem.ops.pattern import Band, Dense
 
 from .arguments import LAYOUTS, Argument
-from .kernels.workspace import attend_areas, attend_backward_areas, padded
+from .kernels.workspace import attend_areas, attend_backward_areas, attend_one_areas, padded
 from .library import kernel
 from .spec import Spec, host_isa
 from .tiles import Tiles, tiles_for
@@ -121,11 +121,12 @@ def band_pv_t(p: Tensor, g: Tensor, band: Band, num_keys: int, tiles: Tiles | No
 
 def attend(call: Attention, tiles: Tiles | None = None) -> tuple[Tensor, Tensor]:
     """``(out [B, T, H, E], lse [B, T, H])`` of a call on a Band or Dense."""
-    cut = _cut("attend", call.q, call.k, call.v, call.pattern, tiles)
+    one = call.q.shape[1] == 1 and not call.dropout
+    cut = _cut("attend_one" if one else "attend", call.q, call.k, call.v, call.pattern, tiles)
     out = call.v.new_empty(*call.q.shape[:3], call.v.shape[3])
     lse = call.q.new_empty(call.q.shape[:3])
     given = _operands(call, cut) | {"out": out, "lse": lse}
-    areas = attend_areas(cut.spec, cut.window, given["rel_columns"])
+    areas = attend_one_areas(cut.spec, cut.window) if one else attend_areas(cut.spec, cut.window, given["rel_columns"])
     cut.run(cut.numbers(areas, call.q) | given)
     return out, lse
 

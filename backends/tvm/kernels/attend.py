@@ -99,7 +99,9 @@ def define(spec: Spec):
 
                     w.each_tile(o, query, count, end - base, tile)
                     for r in T.serial(count):
-                        write_row(o, (row * o.queries + index + r * o.dilation) * o.heads + head, maximum, total, out, r)
+                        write_row(
+                            o, (row * o.queries + index + r * o.dilation) * o.heads + head, maximum, total, out, r
+                        )
 
                 w.each_block(first - base, last - base, block)
 

@@ -188,9 +188,7 @@ def steps(b: SimpleNamespace, s: SimpleNamespace, value_row: int, e: int):
                     dscores[at + n * width + lane] * o.keep_scale - delta[r]
                 )
         if o.threshold != 0:
-            drop.drop_row(
-                probs, at, vectors, o.dropout_keys[row * o.heads + head], query, key, o.dilation, o.threshold
-            )
+            drop.drop_row(probs, at, vectors, o.dropout_keys[row * o.heads + head], query, key, o.dilation, o.threshold)
         before: T.int64 = T.min(v * width, T.int64(s.past))
         after: T.int64 = T.min(b.keys + s.past - (v + vectors) * width, T.int64(s.past))
         b.fill(probs, at - before, before, b.zero)

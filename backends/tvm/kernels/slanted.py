@@ -40,21 +40,32 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
         w.each_group(o, query, key, key_end, group)
 
     @T.inline
-    def add_rel(o, m, slanted, qr, dqr, count, begin, end):
-        """``dqr += slanted r`` and ``dr += slanted^T qr`` over the columns begin ... end - 1."""
+    def add_rel(o, m, w, slanted, qr, dqr, query, count, key, key_end, begin, end, shown):
+        """``dqr += slanted r`` and ``dr += slanted^T qr``, over the columns begin ... end - 1 that the tile has."""
         for panel in T.serial(key_row // columns):
-            for group in T.serial(b.groups):
+
+            @T.inline
+            def into_dqr(group, a, z):
+                newest: T.int64 = o.shift * (query + group * rows)
+                low: T.int64 = T.max(a - newest - o.shift * (rows - 1) + o.origin, begin)
+                high: T.int64 = T.min(z - newest + o.origin, end)
                 b.product(
                     dqr, group * rows * key_row + panel * columns, key_row,
-                    slanted, group * rows * slanted_row + s.margin, slanted_row, 1,
-                    m.r_rows, begin * key_row + panel * columns, key_row, end - begin, True,
+                    slanted, group * rows * slanted_row + shown + low, slanted_row, 1,
+                    m.r_rows, low * key_row + panel * columns, key_row, high - low, True,
                 )  # fmt: skip
+
+            w.each_group(o, query, key, key_end, into_dqr)
             for group in T.serial((end - begin + rows - 1) // rows):
-                b.product(
-                    m.dr, (begin + group * rows) * key_row + panel * columns, key_row,
-                    slanted, s.margin + group * rows, 1, slanted_row,
-                    qr, panel * columns, key_row, count, True,
-                )  # fmt: skip
+                low: T.int64 = begin + group * rows
+                first: T.int64 = T.max(key - low - rows + 1 + o.origin - query, T.int64(0))
+                last: T.int64 = T.min(key_end - low + o.origin - query, count)
+                if first < last:
+                    b.product(
+                        m.dr, low * key_row + panel * columns, key_row,
+                        slanted, first * slanted_row + shown + low, 1, slanted_row,
+                        qr, first * key_row + panel * columns, key_row, last - first, True,
+                    )  # fmt: skip
 
     @T.inline
     def add(o, m, w, dscores, slanted, qr, dqr, row, head, index, query, count, key, key_end, begin, end, shown):
@@ -62,7 +73,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
         if T.Or(o.has_rel != 0, T.Or(o.wants_bias_columns != 0, o.wants_bias_rows != 0)):
             lay_out(o, w, dscores, slanted, query, key, key_end, shown)
         if o.has_rel != 0:
-            add_rel(o, m, slanted, qr, dqr, count, begin, end)
+            add_rel(o, m, w, slanted, qr, dqr, query, count, key, key_end, begin, end, shown)
         named: T.int64 = T.min(end, o.columns) - begin
         if o.wants_bias_columns != 0:
             for r in T.serial(count):
@@ -74,9 +85,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
                     row * o.bias_rows_batch + head * o.bias_rows_head + (index + r * o.dilation) * o.bias_rows_time
                 )
                 for c in T.serial(named):
-                    o.bias_rows[to + begin + c] = (
-                        o.bias_rows[to + begin + c] + slanted[r * slanted_row + s.margin + c]
-                    )
+                    o.bias_rows[to + begin + c] = o.bias_rows[to + begin + c] + slanted[r * slanted_row + s.margin + c]
 
     @T.inline
     def end_unit(o, m, unit):

@@ -21,6 +21,11 @@ def attend_areas(spec: Spec, window, rel_columns) -> dict:
     }
 
 
+def attend_one_areas(spec: Spec, window) -> dict:
+    """Scores of one query, whole vectors."""
+    return {"scores": padded(window, spec.lanes)}
+
+
 def attend_backward_areas(spec: Spec, window, rel_columns, columns) -> dict:
     """What scores are recomputed from, keys and positions as rows, and sums of the gradients that units share."""
     key_row, value_row = padded(spec.key_width, spec.columns), padded(spec.value_width, spec.columns)
