@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqmem.ops.backend import Attention, Gradients
-from seqmem.ops.pattern import Band, Dense
+from seqmem.ops.pattern import Band, Pattern
 
 from .arguments import LAYOUTS, Argument
 from .kernels.workspace import attend_areas, attend_backward_areas, attend_one_areas, padded
@@ -36,8 +36,8 @@ class Walk:
     origin: int
 
     @classmethod
-    def of(cls, pattern: Band | Dense, T: int, S: int) -> "Walk":
-        if isinstance(pattern, Dense):
+    def of(cls, pattern: Pattern, T: int, S: int) -> "Walk":
+        if not isinstance(pattern, Band):
             return cls(T, S, 0, T, S, 1, columns=S, shift=0, origin=0)
         left, right = pattern.left, pattern.right
         return cls(T, S, S - T, left, right, pattern.dilation, columns=left + right + 1, shift=1, origin=left)
@@ -88,7 +88,7 @@ class Cut:
         }
 
     def run(self, given: dict[str, Argument]) -> None:
-        kernel(self.spec).run(LAYOUTS[self.spec.kernel].fill(given), self.num_tasks)
+        kernel(self.spec).run(LAYOUTS[self.spec.kernel].pack(given), self.num_tasks)
 
 
 def band_qk(q: Tensor, k: Tensor, band: Band, tiles: Tiles | None = None) -> Tensor:
@@ -167,12 +167,14 @@ def _gradients(call: Attention, cut: Cut, found: dict[str, Tensor | None]) -> Gr
     if dr is not None:
         dr = dr.view(*sequences, call.q.shape[3]).sum((0, 2)).transpose(0, 1)
     dq, dk, dv = found["dq"], found["dk"], found["dv"]
-    assert dq is not None and dk is not None and dv is not None
+    assert dq is not None
+    assert dk is not None
+    assert dv is not None
     return Gradients(dq, _total(dk), _total(dv), dbias, found["dqr"], dr)
 
 
-def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern, tiles: Tiles | None) -> Cut:
-    """The cut of a call whose operands have the shapes of ``queries [B, T, H, .], keys [B, S, H, D], values [.., E]``."""
+def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern: Pattern, tiles: Tiles | None) -> Cut:
+    """The cut of a call with operands of these shapes: ``queries [B, T, H, .], keys [B, S, H, .], values [.., E]``."""
     B, T, H = queries.shape[:3]
     walk = Walk.of(pattern, T, keys.shape[1])
     dtype, isa = str(values.dtype).removeprefix("torch."), host_isa()

@@ -175,7 +175,7 @@ def steps(b: SimpleNamespace, s: SimpleNamespace, value_row: int, e: int):
 
     @T.inline
     def gradients_of_row(o, drop, probs, dscores, at, v, vectors, lse, delta, r, row, head, query, key):
-        """``dscores``: from products of dout and v to gradients of scores; ``probs``: from scores to what v was weighted by."""
+        """From scores to the ``probs`` that weighted the values; from products to the gradients of scores."""
         if o.threshold != 0:
             drop.drop_row(
                 dscores, at, vectors, o.dropout_keys[row * o.heads + head], query, key, o.dilation, o.threshold

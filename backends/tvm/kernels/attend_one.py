@@ -14,7 +14,7 @@ from .workspace import attend_one_areas
 def define(spec: Spec):
     """``out, lse`` of :class:`seqmem.ops.backend.Attention` for T = 1, without dropout."""
     b = building_blocks(spec)
-    dtype, width, zero = b.dtype, b.width, b.zero
+    dtype, zero = b.dtype, b.zero
     d, e = spec.key_width, spec.value_width
     dot, softmax = one_row(b)
 
@@ -96,7 +96,7 @@ def one_row(b: SimpleNamespace):
 
     @T.inline
     def softmax(scores, count, total):
-        """Scores become probabilities times ``2^-total[0]``, their largest; ``total[1]`` is the sum of what they became."""
+        """Scores become powers of two, ``total[0]`` their largest, ``total[1]`` the sum of the powers."""
         vectors: T.int64 = (count + width - 1) // width
         top = T.alloc_buffer((width,), dtype, scope="local")
         sums = T.alloc_buffer((width,), dtype, scope="local")

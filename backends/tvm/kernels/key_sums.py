@@ -31,7 +31,7 @@ def summing(b: SimpleNamespace, w: SimpleNamespace, weights_row: int) -> SimpleN
 
     @T.inline
     def write(o, target, at, length, sums, sums_row, base, end, done, factor):
-        """The chunk's sums, times ``factor``; keys before ``done`` have a part already, those up to ``base`` get none."""
+        """The chunk's sums, times ``factor``: added up to ``done``; keys between ``done`` and ``base`` get zeros."""
         clear(o, target, at, length, done, base)
         for n in T.serial(end - base):
             to: T.int64 = at + (base + n) * o.dilation * o.heads * length

@@ -56,7 +56,7 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
 
     @T.inline
     def block_columns(o, query, key, key_end, body):
-        """``body(begin, end, shown)``: columns a block needs, of whole panels; ``shown`` is where column 0 would lie."""
+        """``body(begin, end, shown)``: columns a block needs, whole panels; ``shown`` is where column 0 would lie."""
         lowest: T.int64 = key - o.shift * (query + b.queries - 1) + o.origin
         highest: T.int64 = T.min(key_end + columns - o.shift * query + o.origin, o.columns)
         begin: T.int64 = T.max(lowest, T.int64(0)) // columns * columns

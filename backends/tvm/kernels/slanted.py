@@ -9,7 +9,7 @@ from .blocks import LN_2, constant
 
 def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamespace:
     """Statements for the gradients of relative positions and of bias; ``slanted`` has the shape of ``beside``."""
-    dtype, width, columns, rows = b.dtype, b.width, b.columns, b.rows
+    dtype, columns, rows = b.dtype, b.columns, b.rows
     d, key_row, slanted_row = spec.key_width, s.key_row, s.beside_row
 
     @T.inline

@@ -48,7 +48,7 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
 
     @T.inline
     def each_unit(o, task, body):
-        """``body(unit, row, head, residue, part, first, last)``: this task's units, with the queries first ... last - 1."""
+        """``body(unit, row, head, residue, part, first, last)``: the task's units, of the queries first ... last - 1."""
         units: T.int64 = o.batch * o.heads * o.dilation * o.parts
         begin: T.int64 = units * task // o.num_tasks
         for u in T.serial(units * (task + 1) // o.num_tasks - begin):
@@ -94,7 +94,7 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
 
     @T.inline
     def each_group(o, query, key, key_end, body):
-        """``body(group, a, z)``: groups of ``rows`` queries that see some of the keys key ... key_end - 1: a ... z - 1."""
+        """``body(group, a, z)``: groups of ``rows`` queries, and the keys a ... z - 1 of the tile that they see."""
         for group in T.serial(b.groups):
             a: T.int64 = T.max(query + group * b.rows - o.left, key)
             z: T.int64 = T.min(query + group * b.rows + b.rows + o.right, key_end)

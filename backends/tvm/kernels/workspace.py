@@ -1,4 +1,4 @@
-"""How a task's workspace is divided: lengths of its areas, for the kernel that carves them and the caller who provides them.
+"""How a task's workspace is divided: the areas' lengths, for kernels that carve them and callers who provide them.
 
 ``window`` is the number of keys that a unit sees, rounded up to whole panels; lengths may be TIR expressions.
 """
