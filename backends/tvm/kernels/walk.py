@@ -48,7 +48,7 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
 
     @T.inline
     def each_unit(o, task, body):
-        """``body(unit, row, head, residue, part, first, last)``: the task's units, of the queries first ... last - 1."""
+        """``body(unit, row, head, residue, part, first, last)``: its units, with the queries first ... last - 1."""
         units: T.int64 = o.batch * o.heads * o.dilation * o.parts
         begin: T.int64 = units * task // o.num_tasks
         for u in T.serial(units * (task + 1) // o.num_tasks - begin):
