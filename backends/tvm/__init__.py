@@ -1,5 +1,1 @@
-"""Diagonal-matmul attention in kernels compiled by TVM."""
-
-from .backend import TVMBackend
-
-__all__ = ["TVMBackend"]
+"""Diagonal-matmul attention in kernels compiled by TVM. Free of torch itself, since kernels compile without it."""

@@ -2,23 +2,26 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from struct import Struct
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor  # the process that compiles has none
 
-Argument = Tensor | int | float | None
+Argument: TypeAlias = "Tensor | int | float | None"
 
 GEOMETRY = (
-    "batch", "heads", "queries", "keys", "offset", "left", "right", "dilation", "parts", "part_queries", "chunk_queries",
-    "window", "task_workspace",
+    "batch", "heads", "queries", "keys", "offset", "left", "right", "dilation",
+    "parts", "part_queries", "chunk_queries", "window", "task_workspace",
 )  # fmt: skip
 """A task's walk: query i stands at key ``i + offset``; a chunk sees at most ``window`` keys, whole panels."""
 EXTRAS = ("columns", "rel_columns", "shift", "origin", "has_rel", "has_bias", "has_valid", "threshold")
-"""Columns of bias and rel: query m sees key n in column ``n - shift * m + origin``; 0 in a flag switches an operand off."""
+"""Query m sees key n in column ``n - shift * m + origin`` of bias and rel; 0 in a flag switches an operand off."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Slots of one kernel, in order: num_tasks, strided tensors (address and three strides), addresses, integers, reals.
+    """Slots of one kernel: num_tasks, strided tensors (address and three strides), addresses, integers, reals.
 
     Args:
         tensors: ``[B, T, H, ...]`` with a last stride of 1; the strides follow as NAME_batch, NAME_time, NAME_head.
@@ -38,13 +41,22 @@ class Layout:
         names += [*self.addresses, *self.integers, *self.reals]
         return {name: slot for slot, name in enumerate(names)}
 
-    def fill(self, given: dict[str, Argument]) -> list[Argument]:
-        """The values of all slots after num_tasks; a tensor that is absent has strides of 0."""
-        values: list[Argument] = []
+    @cached_property
+    def _struct(self) -> Struct:
+        return Struct(f"{len(self.slots) - 1 - len(self.reals)}q{len(self.reals)}d")
+
+    def pack(self, given: dict[str, Any]) -> bytes:
+        """All slots after num_tasks; a tensor that is None has an address and strides of 0.
+
+        Args:
+            given: a value for every name, by its kind: a tensor or None, an integer, a real.
+        """
+        numbers: list[int | float] = []
         for name in self.tensors:
             tensor = given[name]
-            values += [tensor, *(tensor.stride()[:3] if isinstance(tensor, Tensor) else (0, 0, 0))]
-        return values + [given[name] for name in (*self.addresses, *self.integers, *self.reals)]
+            numbers += (0, 0, 0, 0) if tensor is None else (tensor.data_ptr(), *tensor.stride()[:3])
+        numbers += [0 if (tensor := given[name]) is None else tensor.data_ptr() for name in self.addresses]
+        return self._struct.pack(*numbers, *[given[name] for name in self.integers + self.reals])
 
 
 ATTEND = Layout(
@@ -68,7 +80,7 @@ ATTEND_BACKWARD = Layout(
         "dr",
         "bias_columns",
         "workspace",
-    ),  # fmt: skip
+    ),
     integers=GEOMETRY + EXTRAS + ("wants_bias_columns", "wants_bias_rows"),
     reals=("scale", "keep_scale"),
 )

@@ -10,7 +10,6 @@ from seqmem.ops.pattern import Band
 from seqmem.ops.step import AttendingStep, Step, StepProgram
 
 from . import cpu, cuda, nvidia
-from .installed import unavailable
 from .tiles import Tiles
 
 
@@ -29,9 +28,6 @@ class TVMBackend(AttentionBackend):
 
     def __init__(self, tiles: Tiles | None = None):
         self._tiles = tiles
-
-    def unavailable(self) -> str | None:
-        return unavailable()
 
     def unsupported(self, call: Signature) -> list[str]:
         reasons = super().unsupported(call)

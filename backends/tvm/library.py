@@ -6,21 +6,20 @@ import logging
 import platform
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from seqmem.errors import SeqmemError
 from seqmem.ops.cache import checksum, fetch
 
-from .installed import build_id, unavailable
+from .installed import build_id
 from .link import CannotLink, link
 from .spec import Spec
 from .threads import Task, run_on_threads_of_python, team_of_torch
+from .worker import compile_apart
 
 log = logging.getLogger("seqmem")
 
@@ -38,19 +37,16 @@ class Kernel:
         self._task = task
         self._team = team
 
-    def run(self, arguments: Sequence[int | float | Tensor | None], num_tasks: int | None = None) -> None:
+    def run(self, slots: bytes, num_tasks: int | None = None) -> None:
         """Do all of the work, and return when it is done.
 
         Args:
-            arguments: the kernel's slots after the first, 64 bits each: a tensor's address, a float as float64, 0 for
-                None. Nothing is checked.
+            slots: the kernel's arguments after the first, as its layout packs them. Nothing is checked.
             num_tasks: into how many shares the work is cut; by default one for each of torch's threads.
         """
         num_threads = torch.get_num_threads()
         num_tasks = num_tasks or num_threads
-        values = [_value(argument) for argument in arguments]
-        kinds = "".join(["d" if type(value) is float else "q" for value in values])
-        data = struct.pack(f"q{kinds}", num_tasks, *values)
+        data = struct.pack("q", num_tasks) + slots
         if num_tasks == 1:
             self._task(data, 0)
         elif self._team and (parallel := team_of_torch()):
@@ -64,14 +60,12 @@ def kernel(spec: Spec) -> Kernel:
     """The kernel of that description: loaded if the cache has it, else compiled.
 
     Raises:
-        SeqmemError: the kernel does not compile, or there is no TVM to compile it.
+        SeqmemError: the kernel does not compile.
     """
-    if reason := unavailable():
-        raise SeqmemError(f"backend 'tvm' is not available: {reason}")
     key = checksum(repr(spec), sys.platform, platform.machine(), _sources(), build_id())
     team_of_torch()
     try:
-        library = ctypes.CDLL(str(fetch(f"{spec.kernel}-{key}.so", lambda: _shared_library(spec))))
+        library = ctypes.CDLL(str(fetch(f"{spec.kernel}-{key}.so", lambda: link(compile_apart(spec)))))
     except (CannotLink, OSError) as error:
         log.warning("kernel %s stays in memory and is compiled by every process: %s", spec.kernel, error)
         return _kernel_in_memory(spec)
@@ -80,16 +74,9 @@ def kernel(spec: Spec) -> Kernel:
     return Kernel(library.seqmem_task, ctypes.cast(library.seqmem_team, ctypes.c_void_p).value)
 
 
-def _shared_library(spec: Spec) -> bytes:
-    with _garbage_left_alone():
-        from .compiler import object_code  # only here and below is tvm imported
-
-        return link(object_code(spec))
-
-
 def _kernel_in_memory(spec: Spec) -> Kernel:
     with _garbage_left_alone():
-        from .compiler import task_in_memory
+        from .compiler import task_in_memory  # only here is tvm imported into this process
 
         return Kernel(task_in_memory(spec), team=None)
 
@@ -110,9 +97,3 @@ def _garbage_left_alone() -> Iterator[None]:
 def _sources() -> str:
     """Checksum of everything here that may have a say in what a kernel compiles to."""
     return checksum(*(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))))
-
-
-def _value(argument: int | float | Tensor | None) -> int | float:
-    if isinstance(argument, Tensor):
-        return argument.data_ptr()
-    return 0 if argument is None else argument

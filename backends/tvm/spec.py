@@ -3,8 +3,6 @@
 import platform
 from dataclasses import dataclass
 
-import torch
-
 from .tiles import Tiles
 
 VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "generic": 16}
@@ -46,5 +44,7 @@ def host_isa() -> str:
     """The widest instruction set this machine has; torch's ``ATEN_CPU_CAPABILITY`` lowers it here as well."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "neon"
+    import torch  # the process that compiles has none
+
     capability = torch.backends.cpu.get_cpu_capability()
     return {"AVX512": "avx512", "AVX2": "avx2"}.get(capability, "generic")

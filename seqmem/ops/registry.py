@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -20,16 +20,18 @@ DEFAULT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A backend of this package: where it is, and the packages without which it is not imported at all."""
+    """A backend of this package: where its class is, and where the function that says what it lacks here, if anything.
+
+    That function returns the reason with the mending command, or None, and imports no kernel language to find out.
+    """
 
     target: str
-    requires: tuple[str, ...] = ()
-    extra: str = ""
+    missing: str | None = None
 
 
 BUILT_IN = {
     "pytorch": BuiltIn("seqmem.backends.pytorch:PyTorchBackend"),
-    "tvm": BuiltIn("seqmem.backends.tvm:TVMBackend"),
+    "tvm": BuiltIn("seqmem.backends.tvm.backend:TVMBackend", missing="seqmem.backends.tvm.installed:unavailable"),
 }
 
 
@@ -61,12 +63,9 @@ def names() -> list[str]:
 
 
 def missing(name: str) -> str | None:
-    """Why a backend cannot be imported here, with the mending command; None if nothing is known to be missing."""
-    for package in BUILT_IN[name].requires if name in BUILT_IN else ():
-        if find_spec(package) is None:
-            extra = BUILT_IN[name].extra
-            return f"package '{package}' is not installed; run: pip install \"seqmem[{extra}]\""
-    return None
+    """Why a backend cannot be used here, with the mending command; None if nothing is known to be missing."""
+    check = BUILT_IN[name].missing if name in BUILT_IN else None
+    return _object(check)() if check else None
 
 
 @cache
@@ -81,14 +80,19 @@ def backend(name: str) -> AttentionBackend:
     if name in BUILT_IN:
         if reason := missing(name):
             raise SeqmemError(f"backend '{name}' is not available: {reason}")
-        module, _, attribute = BUILT_IN[name].target.partition(":")
-        return getattr(import_module(module), attribute)()
+        return _object(BUILT_IN[name].target)()
     points = plug_ins().get(name, [])
     if not points:
         raise SeqmemError(f"unknown backend '{name}'{nearest(name, ['auto', *names()])}")
     if len(points) > 1:
         raise SeqmemError(f"backend '{name}' is offered twice, by {_origins(points)}; uninstall one of them")
     return _load(points[0])
+
+
+def _object(path: str) -> Any:
+    """What ``module:name`` refers to."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _load(point: EntryPoint) -> AttentionBackend:

@@ -1,11 +1,12 @@
 """Kernels of the tests' own, compiled into a cache of the test's own."""
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from seqmem.backends.tvm import kernels, library
+from seqmem.backends.tvm import compiler, kernels, library
 from seqmem.backends.tvm.spec import Spec, host_isa
 from seqmem.backends.tvm.tiles import Tiles
 
@@ -21,8 +22,12 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def spec(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Spec]]:
-    """``spec("doubling")`` describes a kernel of ``tests/backends/kernels`` for this machine."""
+    """``spec("doubling")`` describes a kernel of ``tests/backends/kernels`` for this machine.
+
+    Compiled in this process, since a process that compiles apart only knows the kernels that ship.
+    """
     monkeypatch.setattr(kernels, "__path__", [*kernels.__path__, KERNELS])
+    monkeypatch.setattr(library, "compile_apart", compiler.object_code)
     library.kernel.cache_clear()
     yield lambda kernel, dtype="float32", isa=None: Spec(kernel, dtype, 64, 64, Tiles(4, 2, 24, 128), isa or host_isa())
     library.kernel.cache_clear()
@@ -35,7 +40,7 @@ def doubles() -> Callable[..., bool]:
     def run(spec: Spec, num_tasks: int | None = None) -> bool:
         numbers = torch.arange(37 * spec.lanes, dtype=getattr(torch, spec.dtype))
         x = numbers.clone()
-        library.kernel(spec).run([x, 37, 0.5], num_tasks)
+        library.kernel(spec).run(struct.pack("qqd", x.data_ptr(), 37, 0.5), num_tasks)
         return torch.equal(x, 2 * numbers + 0.5)
 
     return run

@@ -3,14 +3,17 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from seqmem.backends.tvm import installed, library
+import torch
+from seqmem.backends.tvm import installed
 from seqmem.backends.tvm import spec as spec_module
 from seqmem.backends.tvm.compiler import assembly_text
 
 from seqmem.errors import SeqmemError
+from seqmem.ops import dispatch, registry
 
 FOLDER = Path(installed.__file__).parent
 
@@ -54,10 +57,33 @@ def test_the_unrelated_package_is_recognised(only):
     assert "run: pip uninstall tvm apache-tvm, then" in only(tvm="1.0", apache_tvm="0.27.0")
 
 
-def test_a_kernel_without_tvm_says_why(spec, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(library, "unavailable", lambda: "package 'apache-tvm' is not installed")
-    with pytest.raises(SeqmemError, match="backend 'tvm' is not available: package 'apache-tvm' is not installed"):
-        library.kernel(spec("doubling"))
+@pytest.fixture
+def without_tvm(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Why the backend is not available then."""
+    reason = "package 'apache-tvm' is not installed; run: pip install \"seqmem[tvm]\""
+    monkeypatch.setattr(installed, "unavailable", lambda: reason)
+    registry.backend.cache_clear()
+    dispatch.decide.cache_clear()
+    yield reason
+    registry.backend.cache_clear()
+    dispatch.decide.cache_clear()
+
+
+@pytest.mark.parametrize("preference", ["tvm", "tvm,pytorch"])
+def test_without_tvm_a_preference_for_it_says_why(without_tvm: str, preference: str):
+    with pytest.raises(SeqmemError) as caught:
+        dispatch.parse_preference(preference)
+    assert str(caught.value) == f"backend 'tvm' is not available: {without_tvm}"
+
+
+def test_auto_passes_over_it(without_tvm: str):
+    auto = dispatch.parse_preference("auto")
+    assert dispatch.choose(auto, "attend", "Band", False, torch.float32, "cpu", True, ())[0] == "pytorch"
+
+
+def test_without_tvm_its_row_says_why(without_tvm: str):
+    [row] = [row for row in registry.survey() if row.name == "tvm"]
+    assert (row.available, row.reason, row.operations) == (False, without_tvm, {})
 
 
 def test_only_the_adapter_names_tvm():
@@ -99,5 +125,5 @@ def test_every_instruction_set_compiles_to_its_vectors(spec, isa: str, dtype: st
 )
 def test_the_host_is_known_by_what_torch_says(monkeypatch: pytest.MonkeyPatch, machine: str, capability: str, isa: str):
     monkeypatch.setattr(spec_module.platform, "machine", lambda: machine)
-    monkeypatch.setattr(spec_module.torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert spec_module.host_isa() == isa

@@ -1,12 +1,14 @@
 """Kernels run on torch's threads, as many as torch uses, wherever torch may be used."""
 
 import os
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from seqmem.backends.tvm import library, threads
+from seqmem.backends.tvm.arguments import Layout
 from torch.utils.data import DataLoader, Dataset
 
 from seqmem.ops import Band, bind
@@ -21,7 +23,7 @@ def test_the_number_of_tasks_changes_nothing(spec, doubles, two_threads, dtype: 
 def team_sizes(kernel: library.Kernel, num_tasks: int | None = None) -> list[int]:
     """How many threads each task saw at work; 0 where no task was."""
     x = torch.zeros(4, dtype=torch.int64)
-    kernel.run([x], num_tasks)
+    kernel.run(struct.pack("q", x.data_ptr()), num_tasks)
     return x.tolist()
 
 
@@ -86,7 +88,7 @@ class Doubled(Dataset):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         x = torch.full((self.lanes,), float(index))
-        self.kernel.run([x, 1, 0.5])
+        self.kernel.run(struct.pack("qqd", x.data_ptr(), 1, 0.5))
         return x[0]
 
 
@@ -113,5 +115,13 @@ def test_torch_compile_keeps_a_whole_graph(cache_home):
 def test_absent_tensors_and_plain_numbers_are_slots(spec):
     kernel = library.kernel(spec("slots"))
     x = torch.zeros(4, dtype=torch.int64)
-    kernel.run([x, None, -3, 1.0], num_tasks=1)
+    layout = Layout(tensors=(), addresses=("x", "absent"), integers=("count",), reals=("factor",))
+    kernel.run(layout.pack({"count": -3, "factor": 1, "x": x, "absent": None}), num_tasks=1)
     assert x.tolist() == [1, 0, -3, 0x3FF0000000000000]
+
+
+def test_a_strided_tensor_is_four_slots():
+    layout = Layout(tensors=("q", "absent"), addresses=(), integers=())
+    q = torch.zeros(5, 4, 3, 2).transpose(1, 2)
+    assert struct.unpack("8q", layout.pack({"q": q, "absent": None})) == (q.data_ptr(), 24, 2, 6, 0, 0, 0, 0)
+    assert [layout.slots[name] for name in ("num_tasks", "q", "q_head", "absent")] == [0, 1, 4, 5]
