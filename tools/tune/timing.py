@@ -1,6 +1,8 @@
 """Seconds of a call forward and backward, by tiles."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -28,6 +30,8 @@ def turns_of(key: Key, length: int) -> Callable[[Sequence[Tiles], int], Mapping[
         backend.attend_backward(call, out, lse, dout, dlse)
 
     def time_in_turns(candidates: Sequence[Tiles], rounds: int) -> Mapping[Tiles, float]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # kernels compile in processes of their own
+            list(pool.map(both_ways, map(TVMBackend, candidates)))
         seconds = take_turns({str(tiles): partial(both_ways, TVMBackend(tiles)) for tiles in candidates}, rounds)
         return {tiles: seconds[str(tiles)] for tiles in candidates}
 
