@@ -1,0 +1,65 @@
+"""The inner loops as machine code: sums stay in registers. Looked at for every instruction set, wherever this runs."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from seqmem.backends.tvm.compiler import assembly_text
+from seqmem.backends.tvm.spec import Spec
+from seqmem.backends.tvm.tiles import UNTUNED
+
+ADD_PRODUCT = {
+    "avx512": r"vfmadd231ps\s.*%(zmm\d+)$",
+    "avx2": r"vfmadd231ps\s.*%(ymm\d+)$",
+    "neon": r"fmla\s+(v\d+)\.[24][sd]",
+}
+"""An instruction that adds a product to a sum, and the register that holds the sum."""
+SPILL = re.compile(r"\sv?mov\w+\s.*\b\d+\(%rsp\)")
+"""A register moved to or from a fixed place of the stack; an index would make it a load from a buffer."""
+PRODUCTS = {"attend": 3, "attend_backward": 8}
+"""How many kinds of products a kernel has; the compiler may make several loops of one."""
+
+
+@cache
+def code(kernel: str, isa: str, dtype: str) -> str:
+    return assembly_text(Spec(kernel, dtype, 64, 64, UNTUNED[isa], isa))
+
+
+def innermost_loops(text: str) -> Iterator[str]:
+    """Bodies of the loops without branches: from a label to the jump back to it."""
+    label, body = "", []
+    for line in text.splitlines():
+        if found := re.match(r"(\.LBB\w+):", line):
+            label, body = found[1], []
+        elif re.match(rf"\s+j\w+\s+{re.escape(label)}$", line):
+            yield "\n".join(body)
+        elif re.match(r"\s+\w", line):
+            body.append(line)
+
+
+def sums(text: str, isa: str) -> list[str]:
+    return re.findall(ADD_PRODUCT[isa], text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+@pytest.mark.parametrize("kernel", PRODUCTS)
+def test_products_keep_their_sums_in_registers(kernel: str, isa: str):
+    tile = UNTUNED[isa].rows * UNTUNED[isa].vectors
+    products = [loop for loop in innermost_loops(code(kernel, isa, "float32")) if len(sums(loop, isa)) >= tile]
+    assert len(products) >= PRODUCTS[kernel]
+    for loop in products:
+        assert len(set(sums(loop, isa))) >= tile >= 12, loop
+        assert not SPILL.search(loop), loop
+
+
+@pytest.mark.parametrize("kernel", ["attend", "attend_one", "attend_backward", "band_qk", "band_pv", "band_pv_t"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_kernel_compiles_for_arm(kernel: str, dtype: str):
+    assert sums(code(kernel, "neon", dtype), "neon")
+
+
+def test_a_spill_would_be_seen():
+    assert SPILL.search("\tvmovups\t%ymm3, 64(%rsp)")
+    assert SPILL.search("\tvmovaps\t32(%rsp), %ymm3")
+    assert not SPILL.search("\tvmovups\t64(%rsp,%r11), %ymm3")

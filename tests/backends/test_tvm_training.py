@@ -1,0 +1,104 @@
+"""Models that train, carry their memory and are compiled on this backend as on the one of plain PyTorch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from seqmem.models import MODELS, build_model
+from seqmem.models.base import CausalModel
+from seqmem.ops import Band, bind
+from seqmem.testing import check_state_law
+
+SIZES = {
+    "transformer-xl": {"segment_len": 16, "mem_len": 24, "num_layers": 2},
+    "compressive": {"segment_len": 16, "mem_len": 16, "cmem_len": 8, "compression_rate": 2, "num_layers": 2},
+    "sha-rnn": {"segment_len": 16, "mem_len": 24, "num_layers": 2},
+    "transformer": {"segment_len": 32, "num_layers": 2},
+    "lstm": {"segment_len": 16},
+}
+
+
+def make(name: str, backend: str) -> CausalModel:
+    torch.manual_seed(0)
+    return build_model(f"{name}/tiny", bind(backend), vocab_size=30, dropout=0.0, **SIZES[name])
+
+
+def losses(name: str, backend: str) -> list[float]:
+    """Of three steps of training; memory is carried from each to the next."""
+    model = make(name, backend)
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    text = torch.arange(200).square().remainder(29).repeat(2, 1)
+    state, found = None, []
+    for start in range(0, 3 * 32, 32):
+        out = model(text[:, start : start + 32], state)
+        state = out.state.detach()
+        loss = model.head.nll(out.hidden, text[:, start + 1 : start + 33]).mean() + sum(out.losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_gives_the_losses_of_pytorch(name: str):
+    got = losses(name, "tvm")
+    assert got == pytest.approx(losses(name, "pytorch"), abs=1e-5)
+    assert got[-1] != pytest.approx(got[0], abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ["transformer-xl", "compressive"])
+def test_state_law(name: str):
+    model = make(name, "tvm").double().eval()
+    text = torch.arange(3 * model.config.turnover + 1).square().remainder(29).repeat(2, 1)
+    results = check_state_law(model, text)
+    assert len(results) >= 8
+    assert all(result.passed for result in results), results
+
+
+@pytest.mark.parametrize("name", ["transformer-xl", "compressive"])
+def test_a_whole_model_compiles_to_one_graph(name: str):
+    model, text = make(name, "tvm").eval(), torch.arange(16).repeat(2, 1)
+    state = model(text).state
+    compiled = torch.compile(lambda inputs: model(inputs, state).hidden, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(text), model(text, state).hidden)
+
+
+class Attended(Dataset):
+    """Items that attention makes of their index, in whatever process asks for them."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        q = torch.arange(40.0).view(1, 10, 1, 4).sin() * index
+        return bind("tvm").attend(q, q, q, Band(3))[0]
+
+
+def test_forked_loaders_attend():
+    here = [Attended()[index] for index in range(3)]
+    loader = DataLoader(Attended(), batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60)
+    for got, wanted in zip(loader, here, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_a_recipe_trains_from_the_command_line(tmp_path: Path):
+    (tmp_path / "book.txt").write_text("\n".join(f"Line {n} tells of {n * n} ships." for n in range(3000)))
+    command = [sys.executable, "-m", "seqmem", "train", "pg19", "--backend", "tvm", "--data", str(tmp_path)]
+    command += [
+        "--run",
+        str(tmp_path / "run"),
+        "--train.steps",
+        "2",
+        "--model.num_layers",
+        "2",
+        "--tokenizer.vocab_size",
+        "270",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/metrics.jsonl").read_text().count('"loss"') == 2
