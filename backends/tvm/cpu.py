@@ -54,7 +54,7 @@ class Cut:
     def __init__(self, spec: Spec, walk: Walk, B: int, H: int, whole_sequences: bool):
         self.spec, self.walk, self.B, self.H = spec, walk, B, H
         self.num_tasks = torch.get_num_threads()
-        sequences, longest = B * H * walk.dilation, -(-walk.T // walk.dilation)
+        sequences, longest = max(1, B * H * walk.dilation), max(1, -(-walk.T // walk.dilation))
         if whole_sequences:
             self.parts = -(-self.num_tasks // sequences)
         else:
