@@ -227,6 +227,16 @@ def test_nan_among_the_operands_is_never_hidden(poisoned: str, dtype: torch.dtyp
         assert bad.any(-1).sum() == 1
 
 
+@pytest.mark.parametrize("poisoned", ["q", "k", "v"])
+def test_nan_is_not_hidden_from_one_query(poisoned: str):
+    operands = {"q": draw(1, 1, 2, 5, dtype=F32)} | {name: draw(1, 20, 2, 5, dtype=F32) for name in "kv"}
+    operands[poisoned][0, -1, 0, 2] = torch.nan
+    out, lse = TVM.attend(**operands, pattern=Band(9))
+    assert out[0, 0, 0].isnan().any()
+    assert lse[0, 0, 0].isnan() == (poisoned != "v")
+    assert out[0, 0, 1].isfinite().all()
+
+
 @pytest.mark.parametrize("stretch", [1e-30, 1e3, 1e30], ids=str)
 def test_scores_of_any_size(stretch: float):
     """The softmax of scores up to 1e30: finite, and that of the other backend."""
