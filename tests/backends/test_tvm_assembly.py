@@ -54,9 +54,8 @@ def test_products_keep_their_sums_in_registers(kernel: str, isa: str):
 
 
 @pytest.mark.parametrize("kernel", ["attend", "attend_one", "attend_backward", "band_qk", "band_pv", "band_pv_t"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_kernel_compiles_for_arm(kernel: str, dtype: str):
-    assert sums(code(kernel, "neon", dtype), "neon")
+def test_every_kernel_compiles_for_arm(kernel: str):
+    assert sums(code(kernel, "neon", "float32"), "neon")
 
 
 def test_a_spill_would_be_seen():
