@@ -67,7 +67,7 @@ def cpu_target(isa: str) -> Any:
     machine = platform.machine().lower()
     host = {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
     triple = {} if architecture in ("", host) else {"mtriple": f"{architecture}-unknown-linux-gnu"}
-    return tvm.target.Target({"kind": "llvm", "mcpu": cpu} | triple)
+    return tvm.target.Target({"kind": "llvm", "mcpu": cpu, "opt-level": 2} | triple)
 
 
 def compile_cpu(functions: Sequence[PrimFunc], isa: str) -> Any:

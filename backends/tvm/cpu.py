@@ -1,6 +1,6 @@
 """The CPU kernels as functions of tensors: how a call is cut into tasks, and what the kernels are told about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from seqmem.ops.pattern import Band, Pattern
 
 from .arguments import LAYOUTS, Argument
 from .kernels.workspace import attend_areas, attend_backward_areas, attend_one_areas, padded
-from .library import kernel
+from .library import expect, kernel
 from .spec import Spec, host_isa
 from .tiles import Tiles, tiles_for
 
@@ -127,6 +127,8 @@ def attend(call: Attention, tiles: Tiles | None = None) -> tuple[Tensor, Tensor]
     lse = call.q.new_empty(call.q.shape[:3])
     given = _operands(call, cut) | {"out": out, "lse": lse}
     areas = attend_one_areas(cut.spec, cut.window) if one else attend_areas(cut.spec, cut.window, given["rel_columns"])
+    if call.q.requires_grad or call.k.requires_grad or call.v.requires_grad:
+        expect(replace(cut.spec, kernel="attend_backward"))
     cut.run(cut.numbers(areas, call.q) | given)
     return out, lse
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -72,6 +73,12 @@ def kernel(spec: Spec) -> Kernel:
     library.seqmem_task.argtypes = [ctypes.c_char_p, ctypes.c_int32]
     library.seqmem_task.restype = None
     return Kernel(library.seqmem_task, ctypes.cast(library.seqmem_team, ctypes.c_void_p).value)
+
+
+@cache
+def expect(spec: Spec) -> None:
+    """Begin to compile what will be wanted soon, beside what is wanted now; :func:`kernel` waits for it."""
+    Thread(target=kernel, args=(spec,), daemon=True).start()
 
 
 def _kernel_in_memory(spec: Spec) -> Kernel:

@@ -96,12 +96,16 @@ def building_blocks(spec: Spec) -> SimpleNamespace:
     @T.inline
     def pack_panels(c, source, s_at, s_row, length, count, padded_count):
         """``count`` rows of ``length`` numbers as panels, zeros after them."""
-        for row in T.serial(count):
+        for panel in T.serial(count // columns):
             for k in T.serial(length):
-                c[(row // columns * length + k) * columns + row % columns] = source[s_at + row * s_row + k]
-        for row in T.serial(padded_count - count):
+                for lane in T.vectorized(columns):
+                    c[(panel * length + k) * columns + lane] = source[s_at + (panel * columns + lane) * s_row + k]
+        for row in T.serial(count // columns * columns, padded_count):
             for k in T.serial(length):
-                c[((count + row) // columns * length + k) * columns + (count + row) % columns] = zero
+                if row < count:
+                    c[(row // columns * length + k) * columns + row % columns] = source[s_at + row * s_row + k]
+                else:
+                    c[(row // columns * length + k) * columns + row % columns] = zero
 
     return SimpleNamespace(
         dtype=dtype,
