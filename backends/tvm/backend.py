@@ -35,7 +35,8 @@ class TVMBackend(AttentionBackend):
             reasons.append(f"dtype {str(call.dtype).removeprefix('torch.')} is not among float32, float64 on cpu")
         if call.device == "cuda":
             reasons += [reason] if (reason := nvidia.unavailable()) else []
-            reasons += ["its attend is for cpu; on cuda it has the band kernels"] if call.op == "attend" else []
+            only_cpu = call.op in ("attend", "compile_step")
+            reasons += [f"its {call.op} is for cpu; on cuda it has the band kernels"] if only_cpu else []
         return reasons
 
     def band_qk(self, q: Tensor, k: Tensor, band: Band) -> Tensor:

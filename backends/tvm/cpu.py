@@ -12,10 +12,14 @@ from .arguments import LAYOUTS, Argument
 from .kernels.workspace import attend_areas, attend_backward_areas, attend_one_areas, padded
 from .library import expect, kernel
 from .spec import Spec, host_isa
-from .tiles import Tiles, tiles_for
+from .tiles import UNTUNED, Tiles, tiles_for
 
 CHUNK_QUERIES = 1024
 UNITS_A_THREAD = 8
+LEAST_BLOCKS = 4
+"""Blocks of queries in a part, at least: what a part packs should serve more than a few."""
+TILES_OF_ANY = 512
+"""Dense attention has no window of its own; it takes the tiles of this one."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,22 @@ class Cut:
     def __init__(self, spec: Spec, walk: Walk, B: int, H: int, whole_sequences: bool):
         self.spec, self.walk, self.B, self.H = spec, walk, B, H
         self.num_tasks = torch.get_num_threads()
-        sequences, longest = max(1, B * H * walk.dilation), max(1, -(-walk.T // walk.dilation))
-        if whole_sequences:
+        sequences, longest = B * H * walk.dilation, max(1, -(-walk.T // walk.dilation))
+        self.parts = 1
+        if whole_sequences and sequences:
             self.parts = -(-self.num_tasks // sequences)
-        else:
-            self.parts = 1
-            while sequences * self.parts % self.num_tasks and sequences * self.parts < UNITS_A_THREAD * self.num_tasks:
+        elif not whole_sequences:
+            while self._uneven(sequences) and longest > LEAST_BLOCKS * spec.tiles.queries * self.parts:
                 self.parts += 1
         self.part_queries = -(-longest // self.parts)
         self.chunk_queries = min(self.part_queries, max(CHUNK_QUERIES, 4 * (walk.left + walk.right)))
         seen = min(-(-walk.S // walk.dilation), self.chunk_queries + walk.left + walk.right)
         self.window = padded(seen, spec.columns)
         self.num_units = sequences * self.parts
+
+    def _uneven(self, sequences: int) -> bool:
+        units = sequences * self.parts
+        return units % self.num_tasks != 0 and units < UNITS_A_THREAD * self.num_tasks
 
     def numbers(self, areas: dict[str, int], like: Tensor) -> dict[str, Argument]:
         """The arguments that say how to walk, with a workspace of ``areas`` for every task."""
@@ -160,7 +168,7 @@ def attend_backward(
 
 def _gradients(call: Attention, cut: Cut, found: dict[str, Tensor | None]) -> Gradients:
     """Units' own sums added up in their order."""
-    sequences = (cut.B, cut.H, -1, cut.walk.columns)
+    sequences = (cut.B, cut.H, cut.walk.dilation * cut.parts, cut.walk.columns)
     dbias, dr = found["bias_rows"], found["dr"]
     if (by_column := found["bias_columns"]) is not None:
         dbias = by_column.view(sequences).sum(2)[:, None]
@@ -181,7 +189,8 @@ def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern: Patt
     walk = Walk.of(pattern, T, keys.shape[1])
     dtype, isa = str(values.dtype).removeprefix("torch."), host_isa()
     width = values.shape[3] if name in ("band_pv", "band_pv_t") else queries.shape[3]
-    tiles = tiles or tiles_for(isa, dtype, width, min(walk.left + walk.right + 1, walk.S))
+    window = walk.left + walk.right + 1 if isinstance(pattern, Band) else TILES_OF_ANY
+    tiles = tiles or (UNTUNED[isa] if name == "attend_one" else tiles_for(isa, dtype, width, window))
     spec = Spec(name, dtype, width, values.shape[3], tiles, isa)
     return Cut(spec, walk, B, H, whole_sequences=name in ("attend_backward", "band_pv_t"))
 
@@ -189,14 +198,14 @@ def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern: Patt
 def _operands(call: Attention, cut: Cut) -> dict[str, Argument]:
     """What the forward and the backward kernel are both given."""
     has_rel, columns = call.r is not None, cut.walk.columns
-    bias = None if call.bias is None else _rows(call.bias.expand(*call.q.shape[:3], columns))
+    bias = None if call.bias is None else _rows(call.bias.to(call.q.dtype).expand(*call.q.shape[:3], columns))
     valid = None if call.valid is None else call.valid.contiguous()
     return {
         "q": _rows(call.q),
         "k": _rows(call.k),
         "v": _rows(call.v),
-        "qr": None if call.qr is None else _rows(call.qr),
-        "r": None if call.r is None else call.r.contiguous(),
+        "qr": None if call.qr is None else _rows(call.qr.to(call.q.dtype)),
+        "r": None if call.r is None else call.r.to(call.q.dtype).contiguous(),
         "bias": bias,
         "valid": valid,
         "dropout_keys": None if call.dropout_keys is None else call.dropout_keys.contiguous(),

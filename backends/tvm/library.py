@@ -7,17 +7,18 @@ import platform
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Thread
 
 import torch
 
+from seqmem.errors import SeqmemError
 from seqmem.ops.cache import checksum, fetch
 
 from .installed import build_id
-from .link import CannotLink, link
+from .link import CannotLink, link, linker
 from .spec import Spec
 from .threads import Task, run_on_threads_of_python, team_of_torch
 from .worker import compile_apart
@@ -66,7 +67,7 @@ def kernel(spec: Spec) -> Kernel:
     key = checksum(repr(spec), sys.platform, platform.machine(), _sources(), build_id())
     team_of_torch()
     try:
-        library = ctypes.CDLL(str(fetch(f"{spec.kernel}-{key}.so", lambda: link(compile_apart(spec)))))
+        library = ctypes.CDLL(str(fetch(f"{spec.kernel}-{key}.so", lambda: _shared_library(spec))))
     except (CannotLink, OSError) as error:
         log.warning("kernel %s stays in memory and is compiled by every process: %s", spec.kernel, error)
         return _kernel_in_memory(spec)
@@ -77,8 +78,18 @@ def kernel(spec: Spec) -> Kernel:
 
 @cache
 def expect(spec: Spec) -> None:
-    """Begin to compile what will be wanted soon, beside what is wanted now; :func:`kernel` waits for it."""
-    Thread(target=kernel, args=(spec,), daemon=True).start()
+    """Begin to compile what will be wanted soon, beside what is wanted now; :func:`kernel` waits for it, or fails."""
+
+    def compile_quietly() -> None:
+        with suppress(SeqmemError):
+            kernel(spec)
+
+    Thread(target=compile_quietly, daemon=True).start()
+
+
+def _shared_library(spec: Spec) -> bytes:
+    linker()  # before the work that would be lost without one
+    return link(compile_apart(spec))
 
 
 def _kernel_in_memory(spec: Spec) -> Kernel:

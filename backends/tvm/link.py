@@ -23,14 +23,15 @@ def link(code: bytes) -> bytes:
     with tempfile.TemporaryDirectory(prefix="seqmem-link-") as folder:
         source, target = Path(folder, "kernel.o"), Path(folder, "kernel.so")
         source.write_bytes(code)
-        command = [*_linker(), *flags, "-o", str(target), str(source)]
+        command = [*linker(), *flags, "-o", str(target), str(source)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise CannotLink(f"{shlex.join(command)} failed: {done.stderr.strip()}")
         return target.read_bytes()
 
 
-def _linker() -> list[str]:
+def linker() -> list[str]:
+    """The command that links, as :func:`link` will run it; raises CannotLink without one."""
     candidates = [shlex.split(os.environ.get("CC", "")), ["cc"], ["gcc"], ["clang"], ["ld"]]
     for command in candidates:
         if command and shutil.which(command[0]):

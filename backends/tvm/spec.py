@@ -29,6 +29,10 @@ class Spec:
     tiles: Tiles
     isa: str
 
+    def __post_init__(self):
+        if self.tiles.queries % self.tiles.rows or self.tiles.keys % self.columns:
+            raise ValueError(f"{self}: queries must be a multiple of rows, keys of {self.columns}")
+
     @property
     def lanes(self) -> int:
         """Numbers in a vector register."""

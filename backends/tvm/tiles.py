@@ -38,6 +38,7 @@ UNTUNED = {
 @cache
 def tiles_for(isa: str, dtype: str, width: int, window: int) -> Tiles:
     """The tuned tiles nearest to a width of keys and a window, by their ratios; untuned ones for another machine."""
+    width, window = max(1, width), max(1, window)
     entries = [entry for entry in _table() if (entry["isa"], entry["dtype"]) == (isa, dtype)]
     if not entries:
         return UNTUNED[isa]

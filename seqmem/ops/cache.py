@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from filelock import FileLock
 
@@ -22,6 +23,7 @@ from seqmem.errors import SeqmemError
 log = logging.getLogger("seqmem")
 
 LOCK_SECONDS = 120
+_one_at_a_time = Lock()
 """Another process that compiles for longer counts as hung: both compile then, to the same end."""
 
 
@@ -118,6 +120,11 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-@cache
 def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    with _one_at_a_time:
+        return _made_folder()
+
+
+@cache
+def _made_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="seqmem-kernels-")

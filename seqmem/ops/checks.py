@@ -6,10 +6,24 @@ from seqmem.errors import SeqmemError
 from seqmem.ops.pattern import Band, Gather, Pattern
 
 
-def check_weights(p: Tensor, band: Band) -> None:
-    """Probabilities ``[B, T, H, C]`` must have the band's columns."""
+def check_weights(p: Tensor, values: Tensor, band: Band, num_keys: int | None = None) -> None:
+    """Probabilities ``[B, T, H, C]`` must have the band's columns, and agree with values: of keys, or of queries.
+
+    Args:
+        num_keys: given where ``values`` stand at the queries.
+    """
     if p.dim() != 4 or p.shape[3] != band.num_columns:
         raise SeqmemError(f"p is {list(p.shape)}; {band} wants [B, T, H, {band.num_columns}]")
+    wanted = [p.shape[0], p.shape[1] if num_keys is not None else "S", p.shape[2], "E"]
+    if values.dim() != 4 or any(
+        size != full for size, full in zip(values.shape, wanted, strict=True) if full not in ("S", "E")
+    ):
+        raise SeqmemError(f"p is {list(p.shape)} and what it weights {list(values.shape)}; give {wanted}")
+    if p.device != values.device:
+        raise SeqmemError(f"p is on {p.device} and what it weights on {values.device}; give one device")
+    num_keys = values.shape[1] if num_keys is None else num_keys
+    if p.shape[1] > num_keys:
+        raise SeqmemError(f"{p.shape[1]} queries but {num_keys} keys; on {band} queries are the last of the keys")
 
 
 def check_qk(q: Tensor, k: Tensor, band: Band) -> None:
@@ -60,6 +74,12 @@ def check_attend(
         if qr.shape != q.shape or r.shape != (columns, *q.shape[2:]):
             wanted_r = [columns, *q.shape[2:]]
             raise SeqmemError(f"rel is {list(qr.shape)}, {list(r.shape)}; give {list(q.shape)}, {wanted_r}")
+    if (q.shape[0], *q.shape[2:]) != (k.shape[0], *k.shape[2:]):
+        raise SeqmemError(f"q is {list(q.shape)} and k {list(k.shape)}; give them the same batch, heads and width")
+    others = {"k": k, "v": v, "bias": bias, "valid": valid, "qr": rel and rel[0], "r": rel and rel[1]}
+    for name, other in others.items():
+        if other is not None and other.device != q.device:
+            raise SeqmemError(f"{name} is on {other.device} and q on {q.device}; give one device")
     if valid is not None and (valid.shape != k.shape[:2] or str(valid.dtype) != "torch.bool"):
         raise SeqmemError(f"valid is {valid.dtype} {list(valid.shape)}; give bool {list(k.shape[:2])}")
     if not 0 <= dropout < 1:

@@ -49,7 +49,7 @@ class Ops:
 
     def band_pv(self, p: Float[Tensor, "B T H C"], v: Float[Tensor, "B S H E"], band: Band) -> Float[Tensor, "B T H E"]:
         """Sum of values weighted along the band; p outside the keys is ignored, even NaN there."""
-        check_weights(p, band)
+        check_weights(p, v, band)
         backend = self._choice("band_pv", band, v, (p, v)).backend
 
         def part(group: HeadGroup) -> Tensor:
@@ -62,7 +62,7 @@ class Ops:
         self, p: Float[Tensor, "B T H C"], g: Float[Tensor, "B T H E"], band: Band, num_keys: int
     ) -> Float[Tensor, "B S H E"]:
         """Transpose of :meth:`band_pv` in its values: key j collects ``p * g`` of every query that sees it."""
-        check_weights(p, band)
+        check_weights(p, g, band, num_keys)
         backend = self._choice("band_pv_t", band, g, (p, g)).backend
 
         def part(group: HeadGroup) -> Tensor:

@@ -70,6 +70,7 @@ def flex(operands: Operands) -> Callable[[], Tensor]:
         return near & (distance % band.dilation == 0)
 
     blocks = create_block_mask(seen, None, None, num_tokens, num_tokens, device="cpu")
+    torch._dynamo.reset()  # compiled for a second mask in one process it overruns its buffers
     compiled = torch.compile(flex_attention, dynamic=False)
 
     def run() -> Tensor:

@@ -39,6 +39,8 @@ def define(spec: Spec):
 
         @T.inline
         def unit(unit, row, head, residue, part, first, last):
+            s.pack_positions(o, m, head)
+
             @T.inline
             def chunk(first, last, base, end):
                 s.pack_keys(o, m, row, head, residue, base, end - base)

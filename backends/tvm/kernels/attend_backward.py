@@ -56,6 +56,7 @@ def define(spec: Spec):
             done[0] = T.int64(0)
             dk_at: T.int64 = (((part * o.batch + row) * o.keys + residue) * o.heads + head) * d
             dv_at: T.int64 = (((part * o.batch + row) * o.keys + residue) * o.heads + head) * e
+            s.pack_positions(o, m, head)
             slant.begin_unit(o, m, head)
 
             @T.inline
@@ -182,7 +183,10 @@ def steps(b: SimpleNamespace, s: SimpleNamespace, value_row: int, e: int):
             )
         for n in T.serial(vectors):
             for lane in T.vectorized(width):
-                probs[at + n * width + lane] = exp2(probs[at + n * width + lane] - lse[r], dtype)
+                probs[at + n * width + lane] = exp2(
+                    T.Select(probs[at + n * width + lane] > lse[r], b.zero, probs[at + n * width + lane] - lse[r]),
+                    dtype,
+                )
             for lane in T.vectorized(width):
                 dscores[at + n * width + lane] = probs[at + n * width + lane] * (
                     dscores[at + n * width + lane] * o.keep_scale - delta[r]

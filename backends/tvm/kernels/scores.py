@@ -31,13 +31,17 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
 
     @T.inline
     def pack_keys(o, m, row, head, residue, base, count):
-        """Keys base ... base + count - 1 of the unit, with what switches them off, and the relative positions."""
+        """Keys base ... base + count - 1 of the unit, with what switches them off."""
         at: T.int64 = row * o.k_batch + head * o.k_head + (residue + base * o.dilation) * o.k_time
         b.pack_panels(m.k_panels, o.k, at, o.dilation * o.k_time, d, count, padded(count, columns))
         if o.has_valid != 0:
             for key in T.serial(count):
                 m.switched_off[key] = T.Select(o.valid[row * o.keys + residue + (base + key) * o.dilation], b.zero, off)
             b.fill(m.switched_off, count, padded(count, columns) - count, b.zero)
+
+    @T.inline
+    def pack_positions(o, m, head):
+        """The head's relative positions, for all of its unit."""
         if o.has_rel != 0:
             b.pack_panels(m.r_panels, o.r, head * d, o.heads * d, d, o.columns, o.rel_columns)
 
@@ -144,6 +148,7 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
         beside_row=beside_row,
         margin=margin,
         pack_keys=pack_keys,
+        pack_positions=pack_positions,
         pack_queries=pack_queries,
         block_columns=block_columns,
         fill_beside=fill_beside,

@@ -107,7 +107,7 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
         for group in T.serial((key_end - key + b.rows - 1) // b.rows):
             start: T.int64 = key + group * b.rows
             a: T.int64 = T.max(start - o.right - query, T.int64(0))
-            z: T.int64 = T.min(start + b.rows + o.left - query, count)
+            z: T.int64 = T.min(T.min(start + b.rows, key_end) + o.left - query, count)
             if a < z:
                 body(start, a, z)
 
