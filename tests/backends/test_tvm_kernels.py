@@ -1,5 +1,6 @@
 """What the conformance suite does not reach: borders of chunks and cache blocks, every number of tasks, other CPUs."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seqmem.backends.tvm import cpu
-from seqmem.backends.tvm.spec import host_isa
-from seqmem.backends.tvm.tiles import Tiles
+from seqmem.backends.tvm.spec import Spec, host_isa
+from seqmem.backends.tvm.tiles import TABLE, Tiles, tiles_for
 from torch import Tensor
 
 from seqmem.ops import Band, Dense, bind
@@ -258,3 +259,53 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.seqmem.band_qk, (q, k, 3, 1, 1, "tvm"))
     torch.library.opcheck(torch.ops.seqmem.band_pv, (p, k, 3, 1, 1, "tvm"))
     torch.library.opcheck(torch.ops.seqmem.band_pv_t, (p, q, 8, 3, 1, 1, "tvm"))
+
+
+@pytest.mark.parametrize("tiles", [Tiles(6, 2, 96, 64), Tiles(5, 2, 40, 16)], ids=str)
+@pytest.mark.parametrize("option", ["plain", "rel"])
+def test_blocks_of_queries_longer_than_those_of_keys(monkeypatch: pytest.MonkeyPatch, tiles: Tiles, option: str):
+    """The last keys of a tile stand in a group with keys of the next, which other queries see."""
+    monkeypatch.setattr(cpu, "tiles_for", lambda *_: tiles)
+    monkeypatch.setattr(cpu, "host_isa", lambda: "generic")
+    for band in (Band(7), Band(30, 9)):
+        case("attend", (1, 300, 310, 2, 8, 5), band, option).run()
+        case("band_pv_t", (1, 300, 310, 2, 8, 5), band).run()
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_tuned_tiles_fit_their_kernels(isa: str):
+    entries = [entry for entry in json.loads(TABLE.read_text()) if entry["isa"] == isa]
+    assert entries
+    for entry in entries:
+        found = tiles_for(isa, entry["dtype"], entry["width"], entry["window"])
+        spec = Spec("attend", entry["dtype"], entry["width"], entry["width"], found, isa)
+        assert spec.tiles.queries >= spec.tiles.rows
+    assert tiles_for(isa, "float32", 48, 700) in {tiles_for(isa, "float32", 64, window) for window in (64, 512, 2048)}
+
+
+def test_tiles_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="multiple"):
+        Spec("attend", "float32", 64, 64, Tiles(6, 2, 20, 128), "avx2")
+
+
+@pytest.mark.parametrize(("B", "T", "S"), [(0, 5, 7), (2, 0, 4), (0, 1, 3)])
+def test_nothing_to_do_gives_nothing(B: int, T: int, S: int):
+    q, k, v = (torch.zeros(B, t, 2, 4, dtype=F64, requires_grad=True) for t in (T, S, S))
+    qr, r, bias = (
+        torch.zeros(B, T, 2, 4, dtype=F64),
+        torch.zeros(3, 2, 4, dtype=F64),
+        torch.zeros(1, 1, 2, 3, dtype=F64),
+    )
+    leaves = [q, k, v, *(tensor.requires_grad_() for tensor in (qr, r, bias))]
+    out, lse = TVM.attend(q, k, v, Band(2), rel=(qr, r), bias=bias)
+    assert out.shape == (B, T, 2, 4)
+    assert lse.shape == (B, T, 2)
+    for leaf, gradient in zip(leaves, torch.autograd.grad(out.sum() + lse.sum(), leaves), strict=True):
+        assert torch.equal(gradient, torch.zeros_like(leaf))
+
+
+def test_without_keys_dense_gives_zero_and_minus_infinity():
+    q, k = torch.zeros(1, 3, 2, 4), torch.zeros(1, 0, 2, 4)
+    out, lse = TVM.attend(q, k, k, Dense())
+    assert torch.equal(out, torch.zeros(1, 3, 2, 4))
+    assert torch.equal(lse, torch.full((1, 3, 2), -torch.inf))

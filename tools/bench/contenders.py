@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from shapes import Operands, Shape
 from torch import Tensor
 
+from seqmem.ops import Band
+
 CHUNKS = (128, 256, 512)
 LONGEST_MASK = 16384
 
@@ -56,6 +58,9 @@ def sdpa_chunks(operands: Operands, chunk: int) -> Callable[[], Tensor]:
     return run
 
 
+_compiled_for: list[Band] = []
+
+
 def flex(operands: Operands) -> Callable[[], Tensor]:
     """PyTorch's FlexAttention, compiled for this shape; on a CPU it has no backward."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -69,8 +74,10 @@ def flex(operands: Operands) -> Callable[[], Tensor]:
         near = (distance >= -band.left * band.dilation) & (distance <= band.right * band.dilation)
         return near & (distance % band.dilation == 0)
 
+    if _compiled_for and operands.shape.band not in _compiled_for:
+        raise Skip("compiled for a second mask in one process, it corrupts the heap (torch 2.12.1)")
+    _compiled_for.append(operands.shape.band)
     blocks = create_block_mask(seen, None, None, num_tokens, num_tokens, device="cpu")
-    torch._dynamo.reset()  # compiled for a second mask in one process it overruns its buffers
     compiled = torch.compile(flex_attention, dynamic=False)
 
     def run() -> Tensor:
