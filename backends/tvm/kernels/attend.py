@@ -7,6 +7,7 @@ from ..arguments import ATTEND
 from ..spec import Spec
 from .blocks import LN_2, LOWEST, building_blocks, constant, exp2
 from .dropout import dropping
+from .query_sums import weighted_sums
 from .scores import MINUS_INFINITY, scoring
 from .walk import carve, operands, walks
 from .workspace import attend_areas, padded
@@ -20,6 +21,7 @@ def define(spec: Spec):
     e = spec.value_width
     value_row = padded(e, columns)
     softmax_row, write_row = softmax(b, e, value_row)
+    add_values = weighted_sums(b, w, s.score_row)
 
     def areas(o: SimpleNamespace, task) -> SimpleNamespace:
         return carve(o, task, attend_areas(spec, o.window, o.rel_columns), dtype)
@@ -87,17 +89,7 @@ def define(spec: Spec):
                             w.each_group(o, query, key, key_end, probabilities)
 
                         s.block_columns(o, query, key, key_end, with_columns)
-                        for panel in T.serial(value_row // columns):
-
-                            @T.inline
-                            def weighted_sum(group, a, z):
-                                b.product(
-                                    out, group * rows * value_row + panel * columns, value_row,
-                                    scores, group * rows * s.score_row + a - key, s.score_row, 1,
-                                    m.v_rows, a * value_row + panel * columns, value_row, z - a, True,
-                                )  # fmt: skip
-
-                            w.each_group(o, query, key, key_end, weighted_sum)
+                        add_values(o, out, value_row, scores, m.v_rows, query, key, key_end)
 
                     w.each_tile(o, query, count, end - base, tile)
                     for r in T.serial(count):

@@ -13,6 +13,7 @@ from ..spec import Spec
 from .blocks import LN_2, LOG2_E, LOWEST, building_blocks, constant, exp2
 from .dropout import dropping
 from .key_sums import summing
+from .query_sums import weighted_sums
 from .scores import scoring
 from .slanted import slanting
 from .walk import carve, keys_of, operands, walks
@@ -28,6 +29,7 @@ def define(spec: Spec):
     value_row = padded(e, columns)
     one = constant(dtype, 1.0)
     slant, sums = slanting(spec, b, s), summing(b, w, s.score_row)
+    add_keys = weighted_sums(b, w, s.score_row)
     load_block, gradients_of_row = steps(b, s, value_row, e)
 
     def areas(o: SimpleNamespace, task) -> SimpleNamespace:
@@ -116,17 +118,7 @@ def define(spec: Spec):
                         s.block_columns(o, query, key, key_end, with_columns)
                         sums.add(o, m.dv, value_row, probs, dout, query, count, key, key_end)
                         sums.add(o, m.dk, key_row, dscores, queries, query, count, key, key_end)
-                        for panel in T.serial(key_row // columns):
-
-                            @T.inline
-                            def into_dq(group, a, z):
-                                b.product(
-                                    dq, group * rows * key_row + panel * columns, key_row,
-                                    dscores, group * rows * s.score_row + a - key, s.score_row, 1,
-                                    m.k_rows, a * key_row + panel * columns, key_row, z - a, True,
-                                )  # fmt: skip
-
-                            w.each_group(o, query, key, key_end, into_dq)
+                        add_keys(o, dq, key_row, dscores, m.k_rows, query, key, key_end)
 
                     w.each_tile(o, query, count, end - base, tile)
                     for r in T.serial(count):

@@ -4,6 +4,7 @@ from ..adapter import T
 from ..arguments import BAND_PV
 from ..spec import Spec
 from .blocks import building_blocks, constant
+from .query_sums import weighted_sums
 from .walk import carve, operands, walks
 from .weights import weighting
 from .workspace import padded
@@ -13,6 +14,7 @@ def define(spec: Spec):
     """``out [B, T, H, E]`` of :meth:`AttentionBackend.band_pv`."""
     b = building_blocks(spec)
     w, p = walks(b), weighting(b)
+    add = weighted_sums(b, w, p.row)
     dtype, e = b.dtype, spec.value_width
     value_row = padded(e, b.columns)
 
@@ -42,17 +44,7 @@ def define(spec: Spec):
                     @T.inline
                     def tile(key, key_end):
                         p.load(o, weights, row, head, index, query, count, key, key_end)
-                        for panel in T.serial(value_row // b.columns):
-
-                            @T.inline
-                            def group(group, a, z):
-                                b.product(
-                                    out, group * b.rows * value_row + panel * b.columns, value_row,
-                                    weights, group * b.rows * p.row + a - key, p.row, 1,
-                                    m.v_rows, a * value_row + panel * b.columns, value_row, z - a, True,
-                                )  # fmt: skip
-
-                            w.each_group(o, query, key, key_end, group)
+                        add(o, out, value_row, weights, m.v_rows, query, key, key_end)
 
                     w.each_tile(o, query, count, end - base, tile)
                     for r in T.serial(count):
