@@ -98,7 +98,7 @@ def test_a_broken_plug_in_breaks_only_itself(probe):
     assert "No module named 'a_package_that_does_not_exist'" in probe["broken"]["message"]
     assert "failed to load" in probe["rows"]["broken (plug-in broken-party)"]
     assert probe["pytorch"]["error"] == 0
-    assert probe["auto"]["error"] == 0
+    assert probe["auto"]["error"] < 1e-6  # of rounding: auto takes the fastest backend, whichever is installed
 
 
 def test_duplicates_are_refused(probe):
