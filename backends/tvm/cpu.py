@@ -9,7 +9,15 @@ from seqmem.ops.backend import Attention, Gradients
 from seqmem.ops.pattern import Band, Pattern
 
 from .arguments import LAYOUTS, Argument
-from .kernels.workspace import attend_areas, attend_backward_areas, attend_one_areas, padded
+from .kernels.workspace import (
+    attend_areas,
+    attend_backward_areas,
+    attend_one_areas,
+    band_pv_areas,
+    band_pv_t_areas,
+    band_qk_areas,
+    padded,
+)
 from .library import expect, kernel
 from .spec import Spec, host_isa
 from .tiles import UNTUNED, Tiles, tiles_for
@@ -103,8 +111,7 @@ def band_qk(q: Tensor, k: Tensor, band: Band, tiles: Tiles | None = None) -> Ten
     """``q [B, T, H, D], k [B, S, H, D] -> [B, T, H, C]`` unscaled, 0 outside the keys."""
     cut = _cut("band_qk", q, k, k, band, tiles)
     out = q.new_empty(*q.shape[:3], band.num_columns)
-    areas = {"k_panels": cut.window * q.shape[3]}
-    cut.run(cut.numbers(areas, q) | {"q": _rows(q), "k": _rows(k), "out": out})
+    cut.run(cut.numbers(band_qk_areas(cut.spec, cut.window), q) | {"q": _rows(q), "k": _rows(k), "out": out})
     return out
 
 
@@ -112,7 +119,7 @@ def band_pv(p: Tensor, v: Tensor, band: Band, tiles: Tiles | None = None) -> Ten
     """``p [B, T, H, C], v [B, S, H, E] -> [B, T, H, E]``; p outside the keys is ignored."""
     cut = _cut("band_pv", p, v, v, band, tiles)
     out = v.new_empty(*p.shape[:3], v.shape[3])
-    areas = {"v_rows": cut.window * padded(v.shape[3], cut.spec.columns)}
+    areas = band_pv_areas(cut.spec, cut.window)
     cut.run(cut.numbers(areas, v) | {"p": _rows(p.to(v.dtype)), "v": _rows(v), "out": out})
     return out
 
@@ -122,7 +129,7 @@ def band_pv_t(p: Tensor, g: Tensor, band: Band, num_keys: int, tiles: Tiles | No
     keys = g.new_empty(0).expand(g.shape[0], num_keys, g.shape[2], 0)
     cut = _cut("band_pv_t", p, keys, g, band, tiles)
     out = g.new_empty(cut.parts, g.shape[0], num_keys, *g.shape[2:])
-    areas = {"out": (cut.window + cut.spec.tiles.rows) * padded(g.shape[3], cut.spec.columns)}
+    areas = band_pv_t_areas(cut.spec, cut.window)
     cut.run(cut.numbers(areas, g) | {"p": _rows(p.to(g.dtype)), "g": _rows(g), "out": out})
     return _total(out)
 

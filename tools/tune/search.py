@@ -9,6 +9,7 @@ NUM_REGISTERS = {"avx512": 32, "avx2": 16, "neon": 32, "generic": 16}
 LEAST_FILLED = 0.75
 BLOCK_QUERIES = (12, 24, 48, 96)
 BLOCK_KEYS = (64, 128, 256, 512)
+FINAL_ROUNDS = 8
 
 TimeInTurns = Callable[[Sequence[Tiles], int], Mapping[Tiles, float]]
 """Median seconds of each of some tiles over a number of rounds in which they take turns."""
@@ -52,9 +53,6 @@ def search(start: Tiles, isa: str, dtype: str, width: int, time_in_turns: TimeIn
         return start, 1.0
     seconds = time_in_turns([start, best], 2 * FINAL_ROUNDS)
     return (best, seconds[start] / seconds[best]) if seconds[best] < seconds[start] else (start, 1.0)
-
-
-FINAL_ROUNDS = 8
 
 
 def halve(candidates: Sequence[Tiles], time_in_turns: TimeInTurns) -> Tiles:

@@ -1,5 +1,7 @@
 """Tier 0: values summed with weights along the band."""
 
+from types import SimpleNamespace
+
 from ..adapter import T
 from ..arguments import BAND_PV
 from ..spec import Spec
@@ -7,7 +9,7 @@ from .blocks import building_blocks, constant
 from .query_sums import weighted_sums
 from .walk import carve, operands, walks
 from .weights import weighting
-from .workspace import padded
+from .workspace import band_pv_areas, padded
 
 
 def define(spec: Spec):
@@ -18,11 +20,14 @@ def define(spec: Spec):
     dtype, e = b.dtype, spec.value_width
     value_row = padded(e, b.columns)
 
+    def areas(o: SimpleNamespace) -> dict:
+        return band_pv_areas(spec, o.window)
+
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
         o = T.meta_var(operands(data, BAND_PV, dtype))
-        m = T.meta_var(carve(o, task, {"v_rows": o.window * value_row}, dtype))
+        m = T.meta_var(carve(o, task, areas(o), dtype))
         weights = T.alloc_buffer((b.queries * p.row,), dtype, scope="local")
         out = T.alloc_buffer((b.queries * value_row,), dtype, scope="local")
 

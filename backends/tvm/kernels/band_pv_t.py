@@ -1,5 +1,7 @@
 """Tier 0: the transpose of band_pv, every key's sum over the queries that see it."""
 
+from types import SimpleNamespace
+
 from ..adapter import T
 from ..arguments import BAND_PV_T
 from ..spec import Spec
@@ -7,7 +9,7 @@ from .blocks import building_blocks, constant
 from .key_sums import summing
 from .walk import carve, keys_of, operands, walks
 from .weights import weighting
-from .workspace import padded
+from .workspace import band_pv_t_areas, padded
 
 
 def define(spec: Spec):
@@ -19,11 +21,14 @@ def define(spec: Spec):
     value_row = padded(e, b.columns)
     one = constant(dtype, 1.0)
 
+    def areas(o: SimpleNamespace) -> dict:
+        return band_pv_t_areas(spec, o.window)
+
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
         o = T.meta_var(operands(data, BAND_PV_T, dtype))
-        m = T.meta_var(carve(o, task, {"out": (o.window + b.rows) * value_row}, dtype))
+        m = T.meta_var(carve(o, task, areas(o), dtype))
         weights = T.alloc_buffer((b.queries * p.row,), dtype, scope="local")
         g = T.alloc_buffer((b.queries * value_row,), dtype, scope="local")
 

@@ -1,12 +1,14 @@
 """Tier 0: scores along the band."""
 
+from types import SimpleNamespace
+
 from ..adapter import T
 from ..arguments import BAND_QK
 from ..spec import Spec
 from .blocks import building_blocks, constant
 from .scores import scoring
 from .walk import carve, keys_of, operands, walks
-from .workspace import padded
+from .workspace import band_qk_areas, padded
 
 
 def define(spec: Spec):
@@ -15,11 +17,14 @@ def define(spec: Spec):
     w, s = walks(b), scoring(spec, b)
     dtype, d = b.dtype, spec.key_width
 
+    def areas(o: SimpleNamespace) -> dict:
+        return band_qk_areas(spec, o.window)
+
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
         o = T.meta_var(operands(data, BAND_QK, dtype))
-        m = T.meta_var(carve(o, task, {"k_panels": o.window * d}, dtype))
+        m = T.meta_var(carve(o, task, areas(o), dtype))
         queries = T.alloc_buffer((b.queries * d,), dtype, scope="local")
         scores = T.alloc_buffer((b.queries * s.score_row,), dtype, scope="local")
 

@@ -11,6 +11,21 @@ def padded(count, step: int):
     return (count + step - 1) // step * step
 
 
+def band_qk_areas(spec: Spec, window) -> dict:
+    """Keys as panels."""
+    return {"k_panels": window * spec.key_width}
+
+
+def band_pv_areas(spec: Spec, window) -> dict:
+    """Values as rows."""
+    return {"v_rows": window * padded(spec.value_width, spec.columns)}
+
+
+def band_pv_t_areas(spec: Spec, window) -> dict:
+    """Sums of the keys; the last group of rows may reach past them."""
+    return {"out": (window + spec.tiles.rows) * padded(spec.value_width, spec.columns)}
+
+
 def attend_areas(spec: Spec, window, rel_columns) -> dict:
     """Keys and relative positions as panels, values as rows, minus infinity where a key is switched off."""
     return {
