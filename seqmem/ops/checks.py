@@ -14,11 +14,9 @@ def check_weights(p: Tensor, values: Tensor, band: Band, num_keys: int | None = 
     """
     if p.dim() != 4 or p.shape[3] != band.num_columns:
         raise SeqmemError(f"p is {list(p.shape)}; {band} wants [B, T, H, {band.num_columns}]")
-    wanted = [p.shape[0], p.shape[1] if num_keys is not None else "S", p.shape[2], "E"]
-    if values.dim() != 4 or any(
-        size != full for size, full in zip(values.shape, wanted, strict=True) if full not in ("S", "E")
-    ):
-        raise SeqmemError(f"p is {list(p.shape)} and what it weights {list(values.shape)}; give {wanted}")
+    steps = p.shape[1] if num_keys is not None else values.shape[1]
+    if values.dim() != 4 or values.shape[:3] != (p.shape[0], steps, p.shape[2]):
+        raise SeqmemError(f"p is {list(p.shape)} and what it weights {list(values.shape)}; batch, heads or time differ")
     if p.device != values.device:
         raise SeqmemError(f"p is on {p.device} and what it weights on {values.device}; give one device")
     num_keys = values.shape[1] if num_keys is None else num_keys
