@@ -18,9 +18,12 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which text: a folder of .txt files where ``path`` is given, else the corpus embedded in the installation."""
+    """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
-    corpus: Literal["kjv"] = "kjv"
+    ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for.
+    """
+
+    corpus: Literal["kjv", "plucked-strings", "sine"] = "kjv"
     path: Path | None = None
 
     @field_validator("path")
@@ -35,6 +38,19 @@ class TokenizerConfig(Section):
 
     kind: Literal["unigram", "bpe"] = "unigram"
     vocab_size: int = Field(4096, gt=260)
+
+
+class CodecConfig(Section):
+    """How a waveform becomes tokens.
+
+    ``mu-law`` and ``linear`` have a token a sample and ``levels`` of them; ``two-byte`` writes 16 bits as a coarse and a
+    fine token; ``logistic-mixture`` has a token a sample and 65,536 levels, whose distribution is a mixture of
+    logistics.
+    """
+
+    kind: Literal["mu-law", "linear", "two-byte", "logistic-mixture"] = "mu-law"
+    levels: int = Field(256, ge=2, le=1 << 16, description="of mu-law and linear")
+    sample_rate: int = Field(16000, ge=1000, le=192000, description="samples a second; files are resampled to it")
 
 
 class TrainConfig(Section):
@@ -101,6 +117,7 @@ class Recipe(Section):
     backend: str = "auto"
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    codec: CodecConfig | None = Field(None, description="of an audio recipe; a text recipe has none")
     model: dict[str, Any] = Field(description="name, optionally size, and overrides of that model's configuration")
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
