@@ -1,0 +1,82 @@
+"""Sounds that come with the installation, made from seeds: tunes on plucked strings, and a steady sine."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from seqmem.data.corpus import SPLITS
+
+# G3 A3 C4 D4 E4 G4 A4 C5: C major pentatonic in equal temperament, in Hz.
+SCALE = 440 * 2 ** (np.array([-14, -12, -9, -7, -5, -2, 0, 3]) / 12)
+SINE_HERTZ = 440.0
+
+NUM_TUNES = {"train": 60, "validation": 4, "test": 4}
+SINE_SECONDS = {"train": 60, "validation": 5, "test": 5}
+PHRASE_BEATS = 16
+MAX_PARTIALS = 10
+
+Recordings = dict[str, list[np.ndarray]]
+
+
+def recordings(name: str, sample_rate: int) -> Recordings:
+    """The recordings of corpus ``name`` by split, each ``[N]`` float32 in [-1, 1]; always the same.
+
+    ``plucked-strings``: tunes of the form AABA, a dozen seconds each; a phrase that comes back has the same notes,
+    plucked anew. ``sine``: the note A4, at one loudness.
+    """
+    return _CORPORA[name](sample_rate)
+
+
+def _plucked_strings(sample_rate: int) -> Recordings:
+    return {
+        split: [_tune(np.random.default_rng([seed, number]), sample_rate) for number in range(NUM_TUNES[split])]
+        for seed, split in enumerate(SPLITS)
+    }
+
+
+def _sine(sample_rate: int) -> Recordings:
+    return {split: [_steady(SINE_SECONDS[split], sample_rate)] for split in SPLITS}
+
+
+_CORPORA: dict[str, Callable[[int], Recordings]] = {"plucked-strings": _plucked_strings, "sine": _sine}
+
+
+def _steady(seconds: int, sample_rate: int) -> np.ndarray:
+    turns = SINE_HERTZ / sample_rate * np.arange(seconds * sample_rate)
+    return (0.5 * np.sin(2 * np.pi * turns)).astype(np.float32)
+
+
+def _tune(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    """Two phrases in the order AABA, at a tempo of its own."""
+    a, b = _phrase(rng), _phrase(rng)
+    beat = rng.uniform(0.15, 0.21)
+    notes = [*a, *a, *b, *a]
+    return np.concatenate([_string(rng, SCALE[step], beats * beat, sample_rate) for step, beats in notes])
+
+
+def _phrase(rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Notes as (index into SCALE, beats): a walk up and down the scale by one or two steps."""
+    notes: list[tuple[int, int]] = []
+    step, left = int(rng.integers(len(SCALE))), PHRASE_BEATS
+    while left:
+        beats = min(left, int(rng.choice([1, 1, 2])))
+        notes.append((step, beats))
+        left -= beats
+        within = [step + stride for stride in (-2, -1, 1, 2) if 0 <= step + stride < len(SCALE)]
+        step = int(rng.choice(within))
+    return notes
+
+
+def _string(rng: np.random.Generator, hertz: float, seconds: float, sample_rate: int) -> np.ndarray:
+    """A string plucked at a random place, and damped after ``seconds``.
+
+    Plucked at the share p of its length, an ideal string has partial k with amplitude sin(k pi p) / k^2 (Rayleigh,
+    The Theory of Sound, 1877, 133); what is heard is nearer its velocity, sin(k pi p) / k. High partials die first.
+    """
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    k = np.arange(1, min(MAX_PARTIALS, int(0.45 * sample_rate / hertz)) + 1)[:, None]
+    amplitudes = np.sin(k * np.pi * rng.uniform(0.1, 0.4)) / k
+    partials = amplitudes * np.exp(-4.0 * (1 + 0.3 * k) * t) * np.sin(2 * np.pi * hertz * k * t)
+    loudness = rng.uniform(0.5, 0.9) / np.abs(amplitudes).sum()
+    damping = np.minimum(1, np.arange(len(t))[::-1] / (0.01 * sample_rate))
+    return (loudness * damping * partials.sum(0)).astype(np.float32)
