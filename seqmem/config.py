@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from seqmem.errors import SeqmemError, nearest
@@ -20,11 +28,13 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
-    ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for.
+    ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for. A recipe that comes
+    without its data says in ``download`` where that is to be had.
     """
 
     corpus: Literal["kjv", "plucked-strings", "sine"] = "kjv"
     path: Path | None = None
+    download: str = ""
 
     @field_validator("path")
     @classmethod
@@ -43,14 +53,34 @@ class TokenizerConfig(Section):
 class CodecConfig(Section):
     """How a waveform becomes tokens.
 
-    ``mu-law`` and ``linear`` have a token a sample and ``levels`` of them; ``two-byte`` writes 16 bits as a coarse and a
-    fine token; ``logistic-mixture`` has a token a sample and 65,536 levels, whose distribution is a mixture of
+    ``mu-law`` and ``linear`` have a token a sample and ``levels`` of them; ``two-byte`` writes 16 bits as a coarse and
+    a fine token; ``logistic-mixture`` has a token a sample and 65,536 levels, whose distribution is a mixture of
     logistics.
     """
 
     kind: Literal["mu-law", "linear", "two-byte", "logistic-mixture"] = "mu-law"
     levels: int = Field(256, ge=2, le=1 << 16, description="of mu-law and linear")
     sample_rate: int = Field(16000, ge=1000, le=192000, description="samples a second; files are resampled to it")
+
+    @property
+    def tokens_a_sample(self) -> int:
+        """2 for two-byte, else 1."""
+        return 2 if self.kind == "two-byte" else 1
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids that tokens have; those of the two bytes of a sample differ."""
+        return {"two-byte": 512, "logistic-mixture": 1 << 16}.get(self.kind, self.levels)
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """What a model must be told about its tokens."""
+        settings: dict[str, Any] = {"vocab_size": self.vocab_size}
+        if self.kind == "logistic-mixture":
+            settings["head"] = self.kind
+        if self.tokens_a_sample > 1:
+            settings["num_phases"] = self.tokens_a_sample
+        return settings
 
 
 class TrainConfig(Section):
@@ -131,6 +161,18 @@ class Recipe(Section):
         if "vocab_size" in model:
             raise ValueError("vocab_size is the tokenizer's; set tokenizer.vocab_size")
         return model
+
+    @model_validator(mode="after")
+    def _data_is_of_its_kind(self) -> Self:
+        if not self.data.path and not self.data.download and (self.data.corpus == "kjv") == bool(self.codec):
+            kind, wanted = ("sounds", "text") if self.codec else ("text", "sounds")
+            raise ValueError(f"data.corpus = '{self.data.corpus}' is {wanted}, the recipe wants {kind}; set data.path")
+        return self
+
+    @property
+    def vocabulary_settings(self) -> dict[str, Any]:
+        """What the tokenizer or the codec decides in the model's configuration."""
+        return self.codec.model_settings if self.codec else {"vocab_size": self.tokenizer.vocab_size}
 
     @property
     def model_name(self) -> str:

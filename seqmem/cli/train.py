@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("arguments", metavar="RECIPE", nargs=-1, type=click.UNPROCESSED)
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another way to write --KEY VALUE.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention; a list is tried in order.")
-@click.option("--data", metavar="FOLDER", help="Train on this folder of .txt files.")
+@click.option("--data", metavar="FOLDER", help="Train on this folder of .txt files, or of sounds.")
 @click.option("--run", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/RECIPE/TIME]")
 @click.option(
     "--resume",
@@ -109,7 +109,7 @@ def _unnamed_run(recipe: Recipe, resume: str | None) -> Path:
 def _model_config(recipe: Recipe) -> ModelConfig:
     from seqmem.models import model_config
 
-    return model_config(recipe.model_name, **recipe.model_overrides, vocab_size=recipe.tokenizer.vocab_size)
+    return model_config(recipe.model_name, **recipe.model_overrides, **recipe.vocabulary_settings)
 
 
 def _print_size(recipe: Recipe, config: ModelConfig) -> None:

@@ -43,12 +43,9 @@ class Codec(Vocabulary):
         self.sample_rate = config.sample_rate
         is_companded = config.kind in ("mu-law", "linear")
         self.levels = config.levels if is_companded else 1 << 16
-        self.tokens_a_sample = 2 if config.kind == "two-byte" else 1
-        self.vocab_size = 512 if config.kind == "two-byte" else self.levels
+        self.tokens_a_sample = config.tokens_a_sample
+        self.vocab_size = config.vocab_size
         self.hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self.num_units = np.ones(self.vocab_size)
-        if config.kind == "two-byte":
-            self.num_units[256:] = 0  # a sample counts once, with its first token
         self._decoded = self._levels_decoded()
         self._encoded = self._samples_encoded()
         self.bos_ids = tuple(self.encode(np.zeros(1, np.int16)).tolist())
@@ -66,6 +63,12 @@ class Codec(Vocabulary):
             coarse, fine = tokens.reshape(-1, 2).astype(np.int64).T
             tokens = (coarse << 8) + (fine & 255)
         return self._decoded[tokens]
+
+    def tokens_per_unit(self, tokens: np.ndarray) -> float:
+        return self.tokens_a_sample
+
+    def describe(self) -> str:
+        return f"{self.config.kind}, {self.levels:,} levels, {self.sample_rate:,} samples/s, {self.hash}"
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

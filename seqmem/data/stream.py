@@ -44,11 +44,16 @@ class TokenStream:
 
 
 def evaluation_segments(
-    tokens: np.ndarray, batch_size: int, segment_len: int, bos_id: int
+    tokens: np.ndarray, batch_size: int, segment_len: int, bos_id: int, starts: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows; only a segment is copied.
 
-    Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for no text.
+    Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for nothing.
+
+    Args:
+        tokens: or whatever can be read like it, as :class:`seqmem.data.audio_tokens.EncodedSamples`.
+        bos_id: of every document, and of what fills rows up.
+        starts: the places of BOS, sorted, where its id is another token's as well; otherwise it is known by its id.
 
     Yields:
         inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool. T is ``segment_len``, less in the last segment;
@@ -61,7 +66,12 @@ def evaluation_segments(
         here = tokens[np.minimum(places, len(tokens) - 1)]
         window = _int64(np.where(places < len(tokens), here, bos_id))
         inputs, targets = window[:, :-1], window[:, 1:]
-        yield inputs, targets, targets != bos_id
+        yield inputs, targets, targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
+
+
+def _scored(places: np.ndarray, starts: np.ndarray, num_tokens: int) -> Tensor:
+    nearest = starts[np.minimum(np.searchsorted(starts, places), len(starts) - 1)]
+    return torch.from_numpy((places != nearest) & (places < num_tokens))
 
 
 def _int64(tokens: np.ndarray) -> Tensor:

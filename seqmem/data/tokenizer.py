@@ -10,6 +10,7 @@ import numpy as np
 import sentencepiece
 
 from seqmem.config import TokenizerConfig
+from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "tokenizer.model"
@@ -17,21 +18,24 @@ MAX_CHARACTERS = 10_000_000  # more text teaches a tokenizer nothing and takes m
 SPACE = "▁"  # SentencePiece writes a space as U+2581
 
 
-class Tokenizer:
+class Tokenizer(Vocabulary):
     """Text <-> token ids, losslessly: what has no piece of its own is spelled in bytes.
 
     Attributes:
         vocab_size: number of ids.
-        bos_id: the id that begins every document; it stands for no text.
+        bos_id: the id that begins every document, the only one of ``bos_ids``; it stands for no text.
         hash: 16 hex digits of the model's SHA-256; equal hashes mean equal tokens.
         num_bytes: ``[vocab_size]`` int64, the UTF-8 bytes each id stands for.
     """
+
+    unit = "byte"
 
     def __init__(self, model: bytes):
         self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size: int = self._processor.get_piece_size()
         self.bos_id: int = self._processor.bos_id()
+        self.bos_ids = (self.bos_id,)
         self.hash = hashlib.sha256(model).hexdigest()[:16]
         self._bytes = [self._spelling(index) for index in range(self.vocab_size)]
         self.num_bytes = np.array([len(spelling) for spelling in self._bytes])
@@ -95,8 +99,14 @@ class Tokenizer:
         """The UTF-8 bytes of ``ids``; a character may be spread over several."""
         return b"".join(self._bytes[index] for index in ids)
 
+    def tokens_per_unit(self, tokens: np.ndarray) -> float:
+        counts = np.bincount(tokens, minlength=self.vocab_size)
+        return len(tokens) / int(counts @ self.num_bytes)
+
+    def describe(self) -> str:
+        return f"SentencePiece, {self.vocab_size:,} pieces, {self.hash}"
+
     def save(self, folder: Path) -> None:
-        """Write the model into ``folder``, which is made where absent."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE_NAME).write_bytes(self._model)
 

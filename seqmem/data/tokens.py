@@ -1,24 +1,33 @@
-"""A corpus as token arrays, one a split, kept in the run folder so that a resumed run sees the same tokens."""
+"""A corpus as token arrays, one a split, found again from the run folder so that a resumed run sees the same tokens."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
+from seqmem.config import DataConfig
 from seqmem.data.atomic import atomic_folder
-from seqmem.data.corpus import SPLITS, Corpus
+from seqmem.data.audio_tokens import AudioCorpus
+from seqmem.data.codec import Codec
+from seqmem.data.corpus import SPLITS, Corpus, load_corpus
 from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.vocabulary import Vocabulary
+from seqmem.errors import SeqmemError
 
 
 @dataclass(frozen=True)
 class TokenizedCorpus:
-    """Token ids ``[N]`` by split, every document begun by BOS; name and note are the corpus's."""
+    """Token ids ``[N]`` by split, every document begun by BOS; name and note are the corpus's.
+
+    BOS is known by its id, so that nobody need say where documents start.
+    """
 
     name: str
     note: str
     splits: dict[str, np.ndarray]
+    starts: ClassVar[dict[str, np.ndarray]] = {}
 
     @classmethod
     def build(cls, corpus: Corpus, tokenizer: Tokenizer) -> Self:
@@ -42,3 +51,28 @@ class TokenizedCorpus:
         about = json.loads((folder / "corpus.json").read_text())
         splits = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS}
         return cls(about["name"], about["note"], splits)
+
+
+Tokens = TokenizedCorpus | AudioCorpus
+"""What a run trains on and is measured on."""
+
+
+def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
+    """The text or the sounds that ``data`` names, as tokens of ``vocabulary``.
+
+    Raises:
+        SeqmemError: the data is missing or unusable.
+    """
+    if data.download and not data.path:
+        raise SeqmemError(f"this recipe brings no data: download {data.download}, then give --data FOLDER")
+    if isinstance(vocabulary, Codec):
+        from seqmem.data.sounds import load_sounds
+
+        return AudioCorpus.build(load_sounds(data, vocabulary.sample_rate), vocabulary)
+    assert isinstance(vocabulary, Tokenizer)
+    return TokenizedCorpus.build(load_corpus(data), vocabulary)
+
+
+def saved_tokens(folder: Path, vocabulary: Vocabulary) -> Tokens:
+    """What was saved in ``folder``."""
+    return AudioCorpus.load(folder, vocabulary) if isinstance(vocabulary, Codec) else TokenizedCorpus.load(folder)

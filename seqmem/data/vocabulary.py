@@ -14,14 +14,20 @@ class Vocabulary(ABC):
         bos_ids: what stands before the first token of every document: read, never scored.
         hash: 16 hex digits; equal hashes mean equal tokens.
         unit: what likelihoods are counted by: ``"byte"`` or ``"sample"``.
-        num_units: ``[vocab_size]`` of these that each id stands for.
     """
 
     vocab_size: int
     bos_ids: tuple[int, ...]
     hash: str
     unit: str
-    num_units: np.ndarray
+
+    @abstractmethod
+    def tokens_per_unit(self, tokens: np.ndarray) -> float:
+        """How many of ``tokens [N]`` there are for each unit they stand for."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Kind, size and hash in a few words."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:

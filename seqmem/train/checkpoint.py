@@ -1,6 +1,6 @@
 """Checkpoints: folders ``checkpoints/step-NNNNNNNN`` of a run that hold all it takes to use or go on with the model.
 
-``model.safetensors`` weights, a tied one once; ``config.json`` format, model and recipe; ``tokenizer/``;
+``model.safetensors`` weights, a tied one once; ``config.json`` format, model and recipe; ``tokenizer/`` or ``codec/``;
 ``trainer.safetensors`` and ``trainer.json`` what training needs besides (see :mod:`seqmem.train.session`).
 """
 
@@ -14,7 +14,9 @@ from safetensors.torch import load_model, save_model
 
 from seqmem.config import Recipe, validated
 from seqmem.data.atomic import PARTIAL, atomic_folder
+from seqmem.data.codec import Codec
 from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model, model_config
 from seqmem.models.base import CausalModel
@@ -24,7 +26,7 @@ from seqmem.train.session import Session
 FORMAT = 1
 
 
-def save_checkpoint(run_dir: Path, recipe: Recipe, tokenizer: Tokenizer, session: Session) -> Path:
+def save_checkpoint(run_dir: Path, recipe: Recipe, vocabulary: Vocabulary, session: Session) -> Path:
     """Write the checkpoint of the session's step, whole or not at all, and delete all but the newest few."""
     path = run_dir / "checkpoints" / f"step-{session.counters.step:08d}"
     config = {
@@ -35,7 +37,7 @@ def save_checkpoint(run_dir: Path, recipe: Recipe, tokenizer: Tokenizer, session
     with atomic_folder(path) as partial:
         save_model(session.model, str(partial / "model.safetensors"))
         (partial / "config.json").write_text(json.dumps(config, indent=2))
-        tokenizer.save(partial / "tokenizer")
+        vocabulary.save(partial / vocabulary_folder(recipe))
         session.save(partial)
     _prune(path.parent, recipe.train.keep_checkpoints)
     return path
@@ -70,6 +72,21 @@ def load_weights(model: CausalModel, checkpoint: Path) -> None:
 def load_tokenizer(path: Path | str) -> Tokenizer:
     """The tokenizer of a run or checkpoint folder."""
     return Tokenizer.load(find_checkpoint(path) / "tokenizer")
+
+
+def load_codec(path: Path | str) -> Codec:
+    """The codec of a run or checkpoint folder."""
+    return Codec.load(find_checkpoint(path) / "codec")
+
+
+def load_vocabulary(path: Path | str) -> Vocabulary:
+    """The tokenizer or the codec of a run or checkpoint folder, whichever its recipe has."""
+    return load_codec(path) if load_recipe_of(path).codec else load_tokenizer(path)
+
+
+def vocabulary_folder(recipe: Recipe) -> str:
+    """Name of the folder that a checkpoint of the recipe has for it."""
+    return "codec" if recipe.codec else "tokenizer"
 
 
 def load_recipe_of(path: Path | str) -> Recipe:

@@ -5,16 +5,21 @@ from pathlib import Path
 import torch
 
 from seqmem.config import Recipe
+from seqmem.data.codec import Codec
 from seqmem.data.corpus import load_corpus
 from seqmem.data.stream import TokenStream
 from seqmem.data.tokenizer import Tokenizer
-from seqmem.data.tokens import TokenizedCorpus
+from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_tokens
+from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model, model_config
 from seqmem.ops import Ops
-from seqmem.train.checkpoint import load_recipe_of, load_tokenizer, load_weights, newest_checkpoint
+from seqmem.train.checkpoint import load_recipe_of, load_vocabulary, load_weights, newest_checkpoint, vocabulary_folder
 from seqmem.train.device import default_device, keep_freed_memory
 from seqmem.train.session import Session
+
+SECTIONS = ("data", "tokenizer", "codec", "model")
+"""Of a recipe: what a run cannot change on the way."""
 
 
 def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
@@ -29,7 +34,7 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
     if not resume:
         raise SeqmemError(f"run '{run_dir}' has checkpoints already; resume it or name another folder")
     before = load_recipe_of(checkpoint)
-    same = {section: getattr(before, section) == getattr(recipe, section) for section in ("data", "tokenizer", "model")}
+    same = {section: getattr(before, section) == getattr(recipe, section) for section in SECTIONS}
     same["train.batch_size"] = before.train.batch_size == recipe.train.batch_size
     if changed := [name for name, is_same in same.items() if not is_same]:
         raise SeqmemError(
@@ -38,25 +43,31 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
     return checkpoint
 
 
-def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tuple[Tokenizer, TokenizedCorpus]:
-    """Tokenizer and tokens: the run's own where it has them, else made from the corpus and put there."""
+def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tuple[Vocabulary, Tokens]:
+    """Vocabulary and tokens: the run's own where it has them, else made from the recipe's data and put there."""
     folder = run_dir / "tokens"
-    if checkpoint and folder.is_dir():
-        return load_tokenizer(checkpoint), TokenizedCorpus.load(folder)
-    corpus = load_corpus(recipe.data)
-    if checkpoint:
-        tokenizer = load_tokenizer(checkpoint)
+    vocabulary = load_vocabulary(checkpoint) if checkpoint else None
+    if vocabulary and folder.is_dir():
+        return vocabulary, saved_tokens(folder, vocabulary)
+    if vocabulary is None and recipe.codec:
+        vocabulary = Codec(recipe.codec)
+    if vocabulary:
+        tokens = read_tokens(recipe.data, vocabulary)
     else:
-        tokenizer = Tokenizer.train((document.text for document in corpus.splits["train"]), recipe.tokenizer)
-    tokenizer.save(run_dir / "tokenizer")
-    tokens = TokenizedCorpus.build(corpus, tokenizer)
+        vocabulary, tokens = _new_text(recipe)
+    vocabulary.save(run_dir / vocabulary_folder(recipe))
     tokens.save(folder)
-    return tokenizer, tokens
+    return vocabulary, tokens
 
 
-def start_session(
-    recipe: Recipe, tokenizer: Tokenizer, corpus: TokenizedCorpus, ops: Ops, checkpoint: Path | None
-) -> Session:
+def _new_text(recipe: Recipe) -> tuple[Tokenizer, TokenizedCorpus]:
+    """A tokenizer trained on the corpus that it then encodes."""
+    corpus = load_corpus(recipe.data)
+    tokenizer = Tokenizer.train((document.text for document in corpus.splits["train"]), recipe.tokenizer)
+    return tokenizer, TokenizedCorpus.build(corpus, tokenizer)
+
+
+def start_session(recipe: Recipe, vocabulary: Vocabulary, corpus: Tokens, ops: Ops, checkpoint: Path | None) -> Session:
     """A model with its stream and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
     if recipe.train.num_threads:
         torch.set_num_threads(recipe.train.num_threads)
@@ -64,7 +75,8 @@ def start_session(
     torch.set_flush_denormal(True)
     keep_freed_memory()
     torch.manual_seed(recipe.train.seed)
-    config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=tokenizer.vocab_size)
+    decided = recipe.vocabulary_settings | {"vocab_size": vocabulary.vocab_size}
+    config = model_config(recipe.model_name, **recipe.model_overrides, **decided)
     model = build_model(config, ops).to(default_device())
     stream = TokenStream(corpus.splits["train"], recipe.train.batch_size, config.unroll_len)
     session = Session(model, stream, recipe.train)

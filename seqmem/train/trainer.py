@@ -1,25 +1,21 @@
-"""The training loop: from a recipe to a run folder with checkpoints, metrics and a sample of text."""
+"""The training loop: from a recipe to a run folder with checkpoints, metrics and a sample."""
 
 import math
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-import torch
 from rich.console import Console
 
 from seqmem.config import Recipe
-from seqmem.data.tokenizer import Tokenizer
 from seqmem.errors import SeqmemError
-from seqmem.generate.sampling import Sampler
-from seqmem.generate.text import generate
 from seqmem.ops import bind
-from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint
+from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint, vocabulary_folder
 from seqmem.train.device import peak_memory, reset_peak_memory
 from seqmem.train.evaluate import at_eval_lengths, evaluate
 from seqmem.train.interrupt import Interrupt
 from seqmem.train.metrics import MetricsLog
 from seqmem.train.progress import StatusLine
+from seqmem.train.sample import leave_sample
 from seqmem.train.setup import prepare_data, start_session, starting_point
 
 
@@ -52,24 +48,24 @@ class Trainer:
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.json").write_text(recipe.model_dump_json(indent=2) + "\n")
         if not checkpoint:
-            self._say("Preparing text and tokenizer ...")
-        self._tokenizer, self._corpus = prepare_data(recipe, run_dir, checkpoint)
-        self._session = start_session(recipe, self._tokenizer, self._corpus, self._ops, checkpoint)
+            self._say(f"Preparing {'sounds' if recipe.codec else 'text and tokenizer'} ...")
+        self._vocabulary, self._corpus = prepare_data(recipe, run_dir, checkpoint)
+        self._session = start_session(recipe, self._vocabulary, self._corpus, self._ops, checkpoint)
         reset_peak_memory(self._session.device)
-        self._tokens_per_byte = _tokens_per_byte(self._tokenizer, self._corpus.splits["train"])
+        self._tokens_per_unit = self._vocabulary.tokens_per_unit(self._corpus.splits["train"])
         self._recipe = recipe
         self._run_dir = run_dir
 
     def introduce(self) -> None:
         """Say what is trained on what, and by whom."""
-        session, tokenizer = self._session, self._tokenizer
+        session, vocabulary = self._session, self._vocabulary
         num_threads = session.counters.num_threads
         threads = f", {num_threads} thread{'s' * (num_threads > 1)}" if session.device.type == "cpu" else ""
         lengths = ", ".join(f"{len(tokens):,} {split}" for split, tokens in self._corpus.splits.items())
         rows = {
             "corpus": self._corpus.note,
             "tokens": lengths,
-            "tokenizer": f"{self._recipe.tokenizer.kind}, {tokenizer.vocab_size:,} pieces, {tokenizer.hash}",
+            vocabulary_folder(self._recipe): vocabulary.describe(),
             "model": f"{self._recipe.model_name}, {session.model.num_parameters:,} parameters",
             "backend": self._ops.describe(),
             "device": f"{session.device}{threads}",
@@ -82,7 +78,8 @@ class Trainer:
         config, session = self._recipe.train, self._session
         step = session.counters.step
         log = MetricsLog(self._run_dir, step, config.tensorboard)
-        status = StatusLine(self._console, step, config.steps, config.batch_size * session.model.config.unroll_len)
+        tokens_a_step = config.batch_size * session.model.config.unroll_len
+        status = StatusLine(self._console, step, config.steps, tokens_a_step, self._vocabulary.unit)
         with log, status, Interrupt(self._console) as interrupt:
             stopping = step >= config.steps
             while not stopping:
@@ -98,20 +95,14 @@ class Trainer:
                 if is_last or step % config.eval_every == 0:
                     log.write(self._validate())
                 if stopping or step % config.checkpoint_every == 0:
-                    save_checkpoint(self._run_dir, self._recipe, self._tokenizer, session)
+                    save_checkpoint(self._run_dir, self._recipe, self._vocabulary, session)
         if step < config.steps:
             self._say(f"Stopped at step {step}, checkpoint saved. Go on: seqmem train --resume {self._run_dir}")
         return step >= config.steps
 
     def conclude(self) -> None:
-        """Write a sample of text and say what can be done with the run."""
-        options = self._recipe.generate
-        sampler = Sampler(options.temperature, options.top_p, torch.Generator().manual_seed(self._recipe.train.seed))
-        model = self._session.model.eval()
-        text = options.prompt + "".join(generate(model, self._tokenizer, options.prompt, options.tokens, sampler))
-        (self._run_dir / "sample.txt").write_text(text, encoding="utf-8")
-        self._say(f"\n{text}\n")
-        self._say(f'Next: seqmem generate {self._run_dir} --prompt "..."\n      seqmem eval {self._run_dir}')
+        """Leave a sample in the run's folder and say what can be done with the run."""
+        self._say(leave_sample(self._session.model.eval(), self._vocabulary, self._recipe, self._run_dir))
 
     def _step(self) -> dict[str, float]:
         try:
@@ -129,7 +120,7 @@ class Trainer:
         return {
             "step": session.counters.step,
             "loss": loss,
-            "bits_per_byte": loss / math.log(2) * self._tokens_per_byte,
+            f"bits_per_{self._vocabulary.unit}": loss / math.log(2) * self._tokens_per_unit,
             **norms,
             "lr": session.optimizer.param_groups[0]["lr"],
             "tokens_per_second": num_tokens / seconds,
@@ -142,16 +133,17 @@ class Trainer:
         """Measure the model on the validation split; the record has the keys of ``eval.json`` with a prefix."""
         config = self._recipe.eval
         model = at_eval_lengths(self._session.model, config)
-        tokens = self._corpus.splits["validation"]
-        evaluation = evaluate(model, tokens, self._tokenizer, batch_size=config.batch_size, text="validation split")
+        evaluation = evaluate(
+            model,
+            self._corpus.splits["validation"],
+            self._vocabulary,
+            starts=self._corpus.starts.get("validation"),
+            batch_size=config.batch_size,
+            text="validation split",
+        )
         self._say(f"step {self._session.counters.step}  validation  {evaluation.summary()}")
         measures = {f"validation_{name}": value for name, value in evaluation.measures().items()}
         return {"step": self._session.counters.step, **measures, "seconds": self._session.counters.seconds}
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _tokens_per_byte(tokenizer: Tokenizer, tokens: np.ndarray) -> float:
-    counts = np.bincount(tokens, minlength=tokenizer.vocab_size)
-    return len(tokens) / int(counts @ tokenizer.num_bytes)

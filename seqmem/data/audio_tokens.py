@@ -1,0 +1,98 @@
+"""Sounds as token arrays: the samples stay on disk as 16-bit integers and become tokens where they are read."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, overload
+
+import numpy as np
+
+from seqmem.data.atomic import atomic_folder
+from seqmem.data.codec import Codec
+from seqmem.errors import SeqmemError
+
+if TYPE_CHECKING:
+    from seqmem.data.audio_store import AudioStore
+
+FILE_NAME = "audio.json"
+
+
+class EncodedSamples:
+    """Samples ``[N]`` int16 read as an array of ``N * tokens_a_sample`` token ids.
+
+    Indices are those of tokens: a slice with step 1, or an integer array of any shape.
+    """
+
+    def __init__(self, samples: np.ndarray, codec: Codec):
+        self._samples = samples
+        self._codec = codec
+
+    def __len__(self) -> int:
+        return len(self._samples) * self._codec.tokens_a_sample
+
+    @overload
+    def __getitem__(self, places: slice) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, places: np.ndarray) -> np.ndarray: ...
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        if isinstance(places, slice):
+            places = np.arange(len(self))[places] if places.step else np.arange(*places.indices(len(self)))
+        size = self._codec.tokens_a_sample
+        tokens = self._codec.encode(self._samples[places // size].reshape(-1)).reshape(*places.shape, size)
+        return np.take_along_axis(tokens, (places % size)[..., None], -1)[..., 0]
+
+
+@dataclass(frozen=True)
+class AudioCorpus:
+    """A store of sounds read through a codec; the counterpart of :class:`seqmem.data.tokens.TokenizedCorpus`.
+
+    Attributes:
+        splits: token ids by split.
+        starts: by split, the places of the tokens that begin recordings; they are read and not scored.
+    """
+
+    name: str
+    note: str
+    splits: dict[str, EncodedSamples]
+    starts: dict[str, np.ndarray]
+    store: "AudioStore"
+
+    @classmethod
+    def build(cls, store: "AudioStore", codec: Codec) -> Self:
+        """Read every split of ``store`` through ``codec``.
+
+        Raises:
+            SeqmemError: the store has another sample rate.
+        """
+        if store.sample_rate != codec.sample_rate:
+            raise SeqmemError(
+                f"{store.folder}: its sounds have {store.sample_rate} samples a second, the codec {codec.sample_rate}; "
+                f"set codec.sample_rate = {store.sample_rate} or prepare them anew"
+            )
+        size = codec.tokens_a_sample
+        splits = {split: EncodedSamples(samples, codec) for split, samples in store.samples.items()}
+        starts = {
+            split: (places[:, None] * size + np.arange(size)).reshape(-1) for split, places in store.starts.items()
+        }
+        return cls(store.folder.name, store.note, splits, starts, store)
+
+    def save(self, folder: Path) -> None:
+        """Write into ``folder`` where the sounds are, replacing what is there."""
+        with atomic_folder(folder) as partial:
+            about = {"store": str(self.store.folder.absolute()), "digest": self.store.digest}
+            (partial / FILE_NAME).write_text(json.dumps(about, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, codec: Codec) -> Self:
+        """Find again what :meth:`save` wrote.
+
+        Raises:
+            SeqmemError: the store is gone, or holds other sounds now.
+        """
+        from seqmem.data.audio_store import AudioStore
+
+        about = json.loads((folder / FILE_NAME).read_text())
+        store = AudioStore.open(Path(about["store"]))
+        if store.digest != about["digest"]:
+            raise SeqmemError(f"{store.folder}: holds other sounds than when the run began; begin a new run")
+        return cls.build(store, codec)

@@ -1,0 +1,139 @@
+"""What an evaluation found: a likelihood, and everything needed to compare it with another."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A likelihood and how it was measured.
+
+    Attributes:
+        text: what was measured, in words.
+        total_nats: negative log-likelihood of all of it.
+        num_tokens: scored tokens; what begins a document is not scored.
+        lengths: segment and memory, of those that the model has.
+        memory: what is carried from segment to segment, in words.
+        num_streams: contiguous parts read side by side, each starting with empty memory.
+    """
+
+    text: str
+    total_nats: float
+    num_tokens: int
+    lengths: dict[str, Any]
+    memory: str
+    num_streams: int
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.total_nats / self.num_tokens
+
+    @property
+    def context(self) -> str:
+        """What the model could see, in words."""
+        return (
+            f"segments of {self.lengths['segment_len']} tokens, {self.memory} carried from segment to segment; "
+            f"{self.num_streams} stream{'s' * (self.num_streams > 1)}"
+        )
+
+    def measures(self) -> dict[str, float | None]:
+        """The measures by name; an infinite one, which JSON cannot say, is None."""
+        return {"nats_per_token": self.nats_per_token}
+
+    def summary(self) -> str:
+        """The measures in a line."""
+        return f"{self.nats_per_token:.4f} nats/token"
+
+    def rows(self) -> dict[str, str]:
+        """What :meth:`table` says, by its headings."""
+        return {"text": self.text, "nats/token": f"{self.nats_per_token:.4f} ({self.num_tokens:,} tokens)"}
+
+    def to_json(self) -> dict[str, Any]:
+        """The measures, then what they were computed from, every length under its own name."""
+        record = asdict(self)
+        lengths = record.pop("lengths")
+        return {**self.measures(), "context": self.context, **record, **lengths}
+
+    def table(self) -> str:
+        """One line a measure, with its denominator."""
+        return "\n".join(f"{name:<23}{value}" for name, value in self.rows().items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEvaluation(Evaluation):
+    """Of text.
+
+    Attributes:
+        num_bytes: UTF-8 bytes of the text.
+        num_words: whitespace words of the text.
+        tokenizer_hash: of the tokenizer's model.
+    """
+
+    num_bytes: int
+    num_words: int
+    tokenizer_hash: str
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.total_nats / math.log(2) / self.num_bytes
+
+    @property
+    def word_perplexity(self) -> float:
+        """``exp(total nats / whitespace words)``, which no tokenization changes; infinite beyond float64."""
+        nats_per_word = self.total_nats / self.num_words
+        return math.exp(nats_per_word) if nats_per_word < 709 else math.inf
+
+    def measures(self) -> dict[str, float | None]:
+        perplexity = self.word_perplexity
+        return {
+            **super().measures(),
+            "bits_per_byte": self.bits_per_byte,
+            "word_perplexity": perplexity if math.isfinite(perplexity) else None,
+        }
+
+    def summary(self) -> str:
+        return (
+            f"{super().summary()}  {self.bits_per_byte:.4f} bits/byte  word-level perplexity {self.word_perplexity:.2f}"
+        )
+
+    def rows(self) -> dict[str, str]:
+        return {
+            **super().rows(),
+            "bits/byte": f"{self.bits_per_byte:.4f} ({self.num_bytes:,} bytes)",
+            "word-level perplexity": f"{self.word_perplexity:.2f} (total nats / {self.num_words:,} whitespace words)",
+            "context": self.context,
+            "tokenizer": self.tokenizer_hash,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioEvaluation(Evaluation):
+    """Of sound.
+
+    Attributes:
+        num_samples: scored samples.
+        codec: what tokens are, as the recipe's section has it.
+    """
+
+    num_samples: int
+    codec: dict[str, Any]
+
+    @property
+    def bits_per_sample(self) -> float:
+        return self.total_nats / math.log(2) / self.num_samples
+
+    def measures(self) -> dict[str, float | None]:
+        return {**super().measures(), "bits_per_sample": self.bits_per_sample}
+
+    def summary(self) -> str:
+        return f"{super().summary()}  {self.bits_per_sample:.4f} bits/sample"
+
+    def rows(self) -> dict[str, str]:
+        seconds = self.num_samples / self.codec["sample_rate"]
+        return {
+            **super().rows(),
+            "bits/sample": f"{self.bits_per_sample:.4f} ({self.num_samples:,} samples, {seconds:,.1f} s)",
+            "context": self.context,
+            "codec": ", ".join(f"{name} {value}" for name, value in self.codec.items()),
+        }
