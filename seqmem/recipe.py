@@ -42,6 +42,9 @@ def find_recipe(name: str) -> Path:
 def load_recipe(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe (TOML, or the JSON of a run's config.json) and replace values.
 
+    Settings of another ``model.name`` and of a ``model.size`` ask for that model as its size describes it: none of the
+    recipe's own model keys stay. A ``model.name`` alone keeps them, for a relative that has the same.
+
     Args:
         name: what :func:`find_recipe` takes.
         settings: new values by dotted key, as ``{"train.lr": 1e-3}``.
@@ -50,7 +53,10 @@ def load_recipe(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
         SeqmemError: no such recipe, unreadable file, unknown key or illegal value.
     """
     values = _read(find_recipe(name))
-    for key, value in (settings or {}).items():
+    settings = settings or {}
+    if _names_another_model(values.get("model"), settings):
+        values["model"] = {}
+    for key, value in settings.items():
         _put(values, key, value)
     return validated(Recipe, values, f"recipe '{name}'")
 
@@ -71,6 +77,12 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(json.loads(text)) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, TypeError) as error:  # not UTF-8, not TOML, not JSON or not an object
         raise SeqmemError(f"{path}: not a recipe: {error}") from None
+
+
+def _names_another_model(model: Any, settings: Mapping[str, Any]) -> bool:
+    """Whether ``settings`` describe, by name and size, a model that is not the recipe's."""
+    is_described = {"model.name", "model.size"} <= settings.keys()
+    return is_described and isinstance(model, dict) and settings["model.name"] != model.get("name")
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

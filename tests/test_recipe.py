@@ -47,6 +47,14 @@ def test_settings_replace_values():
     assert (recipe.train.lr, recipe.model["num_layers"], recipe.name) == (0.5, 3, "other")
 
 
+def test_another_model_and_its_size_replace_the_recipes_model():
+    size = {"model.name": "sha-rnn", "model.size": "tiny"}
+    assert load_recipe("pg19", {"model.num_layers": 3} | size).model == {"name": "sha-rnn", "size": "tiny", "num_layers": 3}
+    assert load_recipe("pg19", {"model.name": "compressive"}).model["mem_len"] == 32
+    same = load_recipe("pg19", {"model.name": "transformer-xl", "model.size": "tiny"}).model
+    assert (same["size"], same["mem_len"]) == ("tiny", 32)
+
+
 def test_a_data_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert load_recipe("pg19", {"data.path": "books"}).data.path == tmp_path / "books"
