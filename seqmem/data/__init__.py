@@ -1,1 +1,1 @@
-"""Text: corpora, tokenizers and contiguous token streams."""
+"""Text and sounds: corpora, tokenizers and codecs, contiguous token streams."""
