@@ -1,4 +1,4 @@
-"""Tokens to vectors and vectors to distributions over tokens, sharing weights."""
+"""Vectors to distributions over tokens, and tokens to vectors, sharing weights."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from seqmem.layers.head import Head
 PROJECTION_STD = 0.01
 
 
-class TiedSoftmax(Head):
-    """One matrix for the embedding and the softmax; the embedding is scaled by ``sqrt(d)``."""
+class Softmax(Head):
+    """A linear map to logits, for a model that embeds tokens in a way of its own."""
 
     def __init__(self, vocab_size: int, d_model: int):
         super().__init__()
@@ -25,9 +25,6 @@ class TiedSoftmax(Head):
 
     def reset_parameters(self, std: float) -> None:
         nn.init.normal_(self.weight, 0, std)
-
-    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
-        return F.embedding(tokens, self.weight) * math.sqrt(self.weight.shape[1])
 
     def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities."""
@@ -38,6 +35,13 @@ class TiedSoftmax(Head):
         logits = self.logits(hidden.flatten(0, -2))
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
+
+
+class TiedSoftmax(Softmax):
+    """One matrix for the embedding and the softmax; the embedding is scaled by ``sqrt(d)``."""
+
+    def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        return F.embedding(tokens, self.weight) * math.sqrt(self.weight.shape[1])
 
 
 class AdaptiveSoftmax(Head):

@@ -14,6 +14,7 @@ MODELS = {
     "sha-rnn": "seqmem.models.sha_rnn:SHARNN",
     "transformer": "seqmem.models.transformer:Transformer",
     "lstm": "seqmem.models.lstm:LSTM",
+    "wavenet": "seqmem.models.wavenet:WaveNet",
 }
 
 

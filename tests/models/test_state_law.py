@@ -57,6 +57,9 @@ MODELS = {
     "transformer": {"segment_len": 11},
     "transformer, pre-LN": {"segment_len": 11, "pre_norm": True},
     "lstm": {"segment_len": 11, "num_layers": 2},
+    "wavenet": {"segment_len": 11},
+    "wavenet, wide kernels": {"segment_len": 5, "kernel_size": 3, "initial_kernel": 3},
+    "wavenet, conditioned": {"segment_len": 7, "initial_kernel": 1, "num_conditions": 3},
 }
 
 
@@ -101,7 +104,7 @@ def test_the_check_finds_a_model_that_breaks_the_law(monkeypatch):
     assert not all(result.passed for result in check_state_law(model, tokens()))
 
 
-STATEFUL = ["transformer-xl", "compressive", "compressive, most-used", "sha-rnn", "lstm"]
+STATEFUL = ["transformer-xl", "compressive", "compressive, most-used", "sha-rnn", "lstm", "wavenet"]
 
 
 @pytest.mark.parametrize("rows", [torch.tensor([2, 0]), torch.tensor([True, False, True])], ids=["index", "mask"])
@@ -116,7 +119,7 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
     torch.testing.assert_close(model(ids[rows, 50:], cached).hidden, picked)
 
 
-@pytest.mark.parametrize("label", ["transformer-xl", "compressive, most-used", "sha-rnn"])
+@pytest.mark.parametrize("label", ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet"])
 def test_state_survives_saving(label):
     model, ids = make(label), tokens(26)
     state = model(ids[:, :20]).state
