@@ -14,6 +14,7 @@ VERBS = {
     "plot": "Draw what runs have logged, and where their models attend.",
     "compare": "Compare runs, or train and compare what a recipe names: one protocol, one table.",
     "generate": "Write text with a run.",
+    "generate-audio": "Write sound with a run.",
     "check": "Verify that a run's model is the same whole, chunked and token by token.",
     "backends": "Show the attention backends and what each can do here.",
     "models": "Show the models and their sizes.",
@@ -30,7 +31,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
             ctx.fail(f"No such command '{cmd_name}'{nearest(cmd_name, VERBS)}")
-        return import_module(f"seqmem.cli.{cmd_name}").command
+        return import_module(f"seqmem.cli.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
