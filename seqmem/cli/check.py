@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    import numpy as np
+    from seqmem.data.vocabulary import TokenArray
 
 
 @click.command()
@@ -52,7 +52,7 @@ def command(run: Path, tokens: int | None) -> None:
         sys.exit(1)
 
 
-def _validation(run: Path) -> tuple[np.ndarray, str]:
+def _validation(run: Path) -> tuple[TokenArray, str]:
     """The tokens of the run's validation split, and whether they are text or sound."""
     from seqmem.data.corpus import load_corpus
     from seqmem.data.tokens import read_tokens

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seqmem.config import CodecConfig
-from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "codec.json"
@@ -64,7 +64,7 @@ class Codec(Vocabulary):
             tokens = (coarse << 8) + (fine & 255)
         return self._decoded[tokens]
 
-    def tokens_per_unit(self, tokens: np.ndarray) -> float:
+    def tokens_per_unit(self, tokens: TokenArray) -> float:
         return self.tokens_a_sample
 
     def describe(self) -> str:

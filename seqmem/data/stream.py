@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqmem.data.vocabulary import TokenArray
 from seqmem.errors import SeqmemError
 
 
@@ -25,7 +26,7 @@ class TokenStream:
         SeqmemError: fewer tokens than readers.
     """
 
-    def __init__(self, tokens: np.ndarray, batch_size: int, segment_len: int):
+    def __init__(self, tokens: TokenArray, batch_size: int, segment_len: int):
         if len(tokens) < batch_size:
             raise SeqmemError(
                 f"train.batch_size = {batch_size}: the training split has only {len(tokens)} tokens; lower it"
@@ -44,14 +45,14 @@ class TokenStream:
 
 
 def evaluation_segments(
-    tokens: np.ndarray, batch_size: int, segment_len: int, bos_id: int, starts: np.ndarray | None = None
+    tokens: TokenArray, batch_size: int, segment_len: int, bos_id: int, starts: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows; only a segment is copied.
 
     Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for nothing.
 
     Args:
-        tokens: or whatever can be read like it, as :class:`seqmem.data.audio_tokens.EncodedSamples`.
+        tokens: every document begun by BOS.
         bos_id: of every document, and of what fills rows up.
         starts: the places of BOS, sorted, where its id is another token's as well; otherwise it is known by its id.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.vocabulary import TokenArray
 
 
 class TextSize(NamedTuple):
@@ -15,7 +16,7 @@ class TextSize(NamedTuple):
     num_words: int
 
 
-def text_size(tokens: np.ndarray, tokenizer: Tokenizer, chunk_len: int = 1 << 12) -> TextSize:
+def text_size(tokens: TokenArray, tokenizer: Tokenizer, chunk_len: int = 1 << 12) -> TextSize:
     """Measure documents laid end to end.
 
     Args:

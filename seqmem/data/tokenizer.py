@@ -10,7 +10,7 @@ import numpy as np
 import sentencepiece
 
 from seqmem.config import TokenizerConfig
-from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "tokenizer.model"
@@ -99,8 +99,8 @@ class Tokenizer(Vocabulary):
         """The UTF-8 bytes of ``ids``; a character may be spread over several."""
         return b"".join(self._bytes[index] for index in ids)
 
-    def tokens_per_unit(self, tokens: np.ndarray) -> float:
-        counts = np.bincount(tokens, minlength=self.vocab_size)
+    def tokens_per_unit(self, tokens: TokenArray) -> float:
+        counts = np.bincount(tokens[:], minlength=self.vocab_size)
         return len(tokens) / int(counts @ self.num_bytes)
 
     def describe(self) -> str:

@@ -2,8 +2,16 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+
+
+class TokenArray(Protocol):
+    """Ids ``[N]`` that need not be in memory: read by slices, and by integer arrays of any shape."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, places: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class Vocabulary(ABC):
@@ -22,7 +30,7 @@ class Vocabulary(ABC):
     unit: str
 
     @abstractmethod
-    def tokens_per_unit(self, tokens: np.ndarray) -> float:
+    def tokens_per_unit(self, tokens: TokenArray) -> float:
         """How many of ``tokens [N]`` there are for each unit they stand for."""
 
     @abstractmethod

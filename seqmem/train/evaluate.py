@@ -16,7 +16,7 @@ from seqmem.data.stream import evaluation_segments
 from seqmem.data.text_size import text_size
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import read_tokens, saved_tokens
-from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
@@ -30,7 +30,7 @@ LENGTHS = ("segment_len", "mem_len", "cmem_len")  # in tokens and slots; they ch
 @torch.no_grad()
 def evaluate(
     model: CausalModel,
-    tokens: np.ndarray,
+    tokens: TokenArray,
     vocabulary: Vocabulary,
     *,
     starts: np.ndarray | None = None,
@@ -78,7 +78,7 @@ def evaluate(
     )
 
 
-def _size(tokens: np.ndarray, vocabulary: Vocabulary, starts: np.ndarray | None, text: str) -> dict[str, Any]:
+def _size(tokens: TokenArray, vocabulary: Vocabulary, starts: np.ndarray | None, text: str) -> dict[str, Any]:
     """What :class:`TextEvaluation` or :class:`AudioEvaluation` says besides the likelihood."""
     if isinstance(vocabulary, Codec):
         num_samples = (len(tokens) - (0 if starts is None else len(starts))) // vocabulary.tokens_a_sample
