@@ -131,10 +131,11 @@ class EvalConfig(Section):
 
 
 class GenerateConfig(Section):
-    """The sample shown at the end of training, and the defaults of ``seqmem generate``."""
+    """The sample made at the end of training, and the defaults of ``seqmem generate`` and ``seqmem generate-audio``."""
 
-    prompt: str = ""
-    tokens: int = Field(200, gt=0)
+    prompt: str = Field("", description="of text")
+    tokens: int = Field(200, gt=0, description="of text")
+    seconds: float = Field(4.0, gt=0, description="of sound")
     temperature: float = Field(0.8, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
 
