@@ -5,6 +5,7 @@ whatever else it does better than plain PyTorch.
 """
 
 from seqmem.ops.backend import Attention, AttentionBackend, BackendUnsupported, Gradients
+from seqmem.ops.loop import ConvolutionProgram, GatedLayer, Loop, Queues
 from seqmem.ops.merge import check_disjoint, merge
 from seqmem.ops.ops import Ops, bind
 from seqmem.ops.pattern import Band, Dense, Gather
@@ -16,10 +17,14 @@ __all__ = [
     "AttentionBackend",
     "BackendUnsupported",
     "Band",
+    "ConvolutionProgram",
     "Dense",
+    "GatedLayer",
     "Gather",
     "Gradients",
+    "Loop",
     "Ops",
+    "Queues",
     "Step",
     "StepProgram",
     "bind",

@@ -18,7 +18,7 @@ TIERS: dict[int, tuple[str, ...]] = {
     0: BAND_KERNELS,
     1: ("attend",),
     2: ("scan", "linear_attention", "causal_conv1d"),
-    3: ("compile_step",),
+    3: ("compile_step", "compile_loop"),
 }
 
 
@@ -84,8 +84,9 @@ class AttentionBackend(ABC):
     A subclass declares what it takes through the class attributes and, where that is not enough, by extending
     :meth:`unsupported`. It overrides :meth:`attend` and :meth:`attend_backward` if it has fused attention, and may
     define the tier 2 operations under their names, as differentiable functions with the signatures of
-    :mod:`seqmem.ops.recurrence`, and tier 3, ``compile_step(program: StepProgram) -> Step``, a whole step of generation
-    (see :mod:`seqmem.ops.step`; without it, the model's own forward takes the step).
+    :mod:`seqmem.ops.recurrence`, and tier 3: ``compile_step(program: StepProgram) -> Step``, a whole step of generation
+    (see :mod:`seqmem.ops.step`), and ``compile_loop(program: ConvolutionProgram) -> Loop``, many of them with the
+    choices between (see :mod:`seqmem.ops.loop`). Without them, the model's own forward takes the steps.
     """
 
     name: ClassVar[str]

@@ -1,4 +1,4 @@
-"""A whole stretch of generation, described plainly enough for a backend to compile: layers, head, and the choice itself.
+"""A whole stretch of generation, described plainly enough for a backend to compile: layers, head and the choice itself.
 
 A model of dilated convolutions hands over a :class:`ConvolutionProgram`. A backend that offers ``compile_loop(program)
 -> Loop`` gives back a function that draws token after token without returning to Python in between, and moves the
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from seqmem.ops.step import Affine
 
+LOG_SCALES = (-14.0, 7.0)
+"""Logistics' log-scales are clamped to this range; their values span -1 ... 1."""
+
 
 @dataclass(frozen=True)
 class GatedLayer:
@@ -26,7 +29,7 @@ class GatedLayer:
         gates: ``[2 * G, C, K]``, filters before gates; tap K - 1 is the present, tap 0 the farthest past.
         bias: of the gates ``[1, 2 * G]``, or ``[B, 2 * G]`` where streams are conditioned each on its own.
         out: ``[C, G]``; None in a last layer whose output nobody reads.
-        skip: ``[S, G]``.
+        skip: ``[S, G]``; one bias for the sum of all skips is the first layer's.
     """
 
     gates: Float[Tensor, "2G C K"]
@@ -75,7 +78,7 @@ class Queues:
 
     Args:
         tokens: the last K - 1 ids read by the first convolution, a ring: the one read at time t lies at
-            ``t % (K - 1)``, ``[B, K - 1]`` int64.
+            ``t % (K - 1)``, ``[B, K - 1]`` int64. All are ids, whatever stood before the first token.
         layers: inputs of each layer, rings likewise: ``[B, (K - 1) * dilation, C]``.
         position: tokens read so far, the time t of the next.
     """
@@ -99,12 +102,17 @@ class Loop(Protocol):
     ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Choose N tokens a stream.
 
+        A class is chosen by inverting the cumulative probability in the order of ids: it is the number of classes of
+        the phase whose cumulative probability, after temperature and top_p, is at most the first noise times the total.
+        Of a mixture, a logistic is chosen so; then the value is ``mean + temperature * scale * logit(second noise)``,
+        rounded to the nearest level.
+
         Args:
             queues: moved on by N tokens, in place.
             token: the last known one, not read yet.
             noise: uniform in (0, 1): the first chooses among classes or logistics, the second within a logistic.
-            temperature: as :class:`seqmem.generate.sampling.Sampler` has it; 0 takes the likeliest.
-            top_p: likewise.
+            temperature: divides the logits; 0 takes the likeliest class, or the mean of the likeliest logistic.
+            top_p: the fewest likeliest classes, or logistics, with at least this probability are kept.
             forced: take these instead of choosing.
 
         Returns:

@@ -12,6 +12,7 @@ from seqmem.ops.backend import TIERS, Attention
 from seqmem.ops.checks import check_attend, check_qk, check_weights
 from seqmem.ops.dispatch import DEFAULTS, Choice
 from seqmem.ops.dropout import row_keys
+from seqmem.ops.loop import ConvolutionProgram, Loop
 from seqmem.ops.pattern import Band, HeadGroup, Pattern, head_groups
 from seqmem.ops.step import Step, StepProgram
 
@@ -196,6 +197,11 @@ class Ops:
         """A step of generation from the first backend that offers one for the program's device and dtype, or None."""
         name = self._choice("compile_step", None, program.like).backend
         return None if name == DEFAULTS else registry.backend(name).compile_step(program)  # type: ignore[attr-defined]
+
+    def compile_loop(self, program: ConvolutionProgram) -> Loop | None:
+        """Generation from the first backend that offers it for the program's device and dtype, or None."""
+        name = self._choice("compile_loop", None, program.like).backend
+        return None if name == DEFAULTS else registry.backend(name).compile_loop(program)  # type: ignore[attr-defined]
 
     def describe(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
         """One line that says who computes what on a device."""
