@@ -7,7 +7,9 @@ from torch import Tensor
 
 from seqmem.ops.backend import Attention, AttentionBackend, Gradients
 from seqmem.ops.blockwise import attend_blocks, attend_blocks_backward
+from seqmem.ops.loop import ConvolutionProgram, Loop
 from seqmem.ops.pattern import Band
+from seqmem.ops.queue_loop import QueueLoop
 from seqmem.ops.step import AttendingStep, Step, StepProgram
 
 from . import band, flash, single
@@ -42,3 +44,6 @@ class PyTorchBackend(AttentionBackend):
 
     def compile_step(self, program: StepProgram) -> Step:
         return AttendingStep(program, self.attend)
+
+    def compile_loop(self, program: ConvolutionProgram) -> Loop:
+        return QueueLoop(program)

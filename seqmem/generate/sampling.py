@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from seqmem.ops.choice import choose
+
+SMALLEST = 2.0**-25
 
 
 @dataclass(frozen=True)
@@ -20,18 +25,13 @@ class Sampler:
     top_p: float = 1.0
     generator: torch.Generator | None = None
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Choose one class a row: ``logits [B, N] -> index [B]``."""
-        if self.temperature == 0:
-            return logits.argmax(dim=-1)
-        probs = torch.softmax(logits / self.temperature, dim=-1)
-        if self.top_p < 1:
-            probs = _nucleus(probs, self.top_p)
-        source = self.generator.device if self.generator else probs.device
-        return torch.multinomial(probs.to(source), 1, generator=self.generator).squeeze(-1).to(logits.device)
+    def __call__(self, logits: Float[Tensor, "B N"]) -> Int[Tensor, "B"]:
+        """Choose one class a row."""
+        uniform = self.uniform(len(logits), device=logits.device)[:, 0]
+        return choose(logits, uniform, self.temperature, self.top_p)
 
-
-def _nucleus(probs: Tensor, top_p: float) -> Tensor:
-    ordered, index = probs.sort(dim=-1, descending=True)
-    before = ordered.cumsum(dim=-1) - ordered
-    return torch.zeros_like(probs).scatter(-1, index, ordered.masked_fill(before >= top_p, 0.0))
+    def uniform(self, *shape: int, device: torch.device) -> Float[Tensor, "... 2"]:
+        """Numbers in (0, 1), float32 ``[*shape, 2]``: two a token, of which a choice among classes needs the first."""
+        source = self.generator.device if self.generator else device
+        drawn = torch.rand(*shape, 2, dtype=torch.float32, generator=self.generator, device=source)
+        return drawn.clamp_(min=SMALLEST).to(device)

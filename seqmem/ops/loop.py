@@ -14,9 +14,6 @@ from torch import Tensor
 
 from seqmem.ops.step import Affine
 
-LOG_SCALES = (-14.0, 7.0)
-"""Logistics' log-scales are clamped to this range; their values span -1 ... 1."""
-
 
 @dataclass(frozen=True)
 class GatedLayer:
@@ -50,8 +47,8 @@ class ConvolutionProgram:
         layers: in order.
         hidden: ``relu(hidden(relu(sum of skips)))`` is what the head reads.
         head: ``[V, S]`` logits of the classes; or ``[3 * M, S]``: logits, means and log-scales of M logistics.
-        kind: of distribution: ``"softmax"``; or ``"logistic-mixture"`` over V levels, whose values are
-            ``2 * id / (V - 1) - 1``.
+        kind: of distribution: ``"softmax"``; or ``"logistic-mixture"`` as :mod:`seqmem.ops.logistics` has it, where ids
+            are V levels of values -1 ... 1.
         num_classes: V.
         num_phases: tokens of one kind alternate with those of the next; tokens at ``position % num_phases == p`` are
             among the ids ``p * V / num_phases ... (p + 1) * V / num_phases - 1``.
@@ -102,17 +99,15 @@ class Loop(Protocol):
     ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Choose N tokens a stream.
 
-        A class is chosen by inverting the cumulative probability in the order of ids: it is the number of classes of
-        the phase whose cumulative probability, after temperature and top_p, is at most the first noise times the total.
-        Of a mixture, a logistic is chosen so; then the value is ``mean + temperature * scale * logit(second noise)``,
-        rounded to the nearest level.
+        A class is chosen as :func:`seqmem.ops.choice.choose` does, among those of the phase; a level of a mixture as
+        :func:`seqmem.ops.logistics.draw` does.
 
         Args:
             queues: moved on by N tokens, in place.
             token: the last known one, not read yet.
             noise: uniform in (0, 1): the first chooses among classes or logistics, the second within a logistic.
-            temperature: divides the logits; 0 takes the likeliest class, or the mean of the likeliest logistic.
-            top_p: the fewest likeliest classes, or logistics, with at least this probability are kept.
+            temperature: see those functions.
+            top_p: likewise.
             forced: take these instead of choosing.
 
         Returns:
