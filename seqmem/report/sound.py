@@ -62,4 +62,5 @@ def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     starts = np.linspace(0, last, min(NUM_COLUMNS, 1 + last)).astype(int)
     windows = np.lib.stride_tricks.sliding_window_view(padded, window_len)[starts] / FULL_SCALE
     power = np.abs(np.fft.rfft(windows * np.hanning(window_len))) ** 2
-    return 10 * np.log10(np.maximum(power, 1e-12) / max(power.max(), 1e-12))
+    digital_silence = 1e-6  # the last bit's noise has less
+    return 10 * np.log10(np.maximum(power, 1e-16) / max(power.max(), digital_silence))
