@@ -8,12 +8,13 @@ import torch
 from matplotlib.axes import Axes
 
 from seqmem.data.stream import evaluation_segments
+from seqmem.data.vocabulary import TokenArray
 from seqmem.errors import SeqmemError
 from seqmem.models.segmented import SegmentedTransformer
 from seqmem.ops import bind
-from seqmem.report.runs import RunRecord, read_tokens
+from seqmem.report.runs import RunRecord, read_tokens, read_vocabulary
 from seqmem.report.style import color, layer_styles, panels
-from seqmem.train.checkpoint import load, load_tokenizer, newest_checkpoint
+from seqmem.train.checkpoint import load, newest_checkpoint
 from seqmem.train.device import default_device
 from seqmem.train.evaluate import at_eval_lengths
 
@@ -26,7 +27,7 @@ Mass = list[dict[str, np.ndarray]]
 
 
 def attention_mass(run: RunRecord) -> Mass | None:
-    """The attention of a run's newest checkpoint, averaged over validation text after memory has filled.
+    """The attention of a run's newest checkpoint, averaged over validation data after memory has filled.
 
     Returns:
         The mass, or None for a run without checkpoint or a model that does not tell.
@@ -40,18 +41,19 @@ def attention_mass(run: RunRecord) -> Mass | None:
     model = at_eval_lengths(trained, run.recipe.eval)
     if not isinstance(model, SegmentedTransformer):
         return None
-    tokens = read_tokens(run.path).splits["validation"]
-    return measure(model, tokens, load_tokenizer(run.path).bos_id, f"run '{run.path}'")
+    vocabulary = read_vocabulary(run.path, run.recipe)
+    tokens = read_tokens(run.path, vocabulary).splits["validation"]
+    return measure(model, tokens, vocabulary.bos_ids[0], f"run '{run.path}'")
 
 
 @torch.no_grad()
-def measure(model: SegmentedTransformer, tokens: np.ndarray, bos_id: int, where: str) -> Mass:
+def measure(model: SegmentedTransformer, tokens: TokenArray, bos_id: int, where: str) -> Mass:
     """Average of ``model.attention_mass`` over the segments after memory has filled, at most :data:`NUM_SEGMENTS`.
 
     Args:
         model: in eval mode.
         tokens: ``[N]`` ids.
-        bos_id: of the tokenizer.
+        bos_id: of the vocabulary.
         where: what to call the model in an error.
     """
     segment_len, to_fill = model.config.segment_len, model.config.turnover

@@ -2,13 +2,15 @@
 
 A budget is a number of tokens and a number of seconds. At equal tokens every run is read after that many training
 tokens; at equal seconds after as many as its model gets through in that time, at the speed measured side by side. Runs
-are read between two validations on the straight line in nats/token; bits/byte and word-level perplexity follow.
+are read between two validations on the straight line in nats/token; bits/byte and word-level perplexity follow, or
+bits/sample.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from seqmem.errors import SeqmemError
 from seqmem.report.curve import ValidationCurve
 from seqmem.report.entries import Entry
+from seqmem.report.measure import Measure, measure_of
 from seqmem.report.runs import RunRecord
 from seqmem.report.speed import Machine
 
@@ -47,28 +50,43 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """An entry at a budget.
+
+    Attributes:
+        bits: bits/byte or bits/sample.
+        word_perplexity: where there are words.
+    """
+
+    bits: Sample
+    word_perplexity: Sample | None
+
+    def relative_to(self, other: "Reading") -> float:
+        """By how many bits the mean differs from another's."""
+        return self.bits.mean - other.bits.mean
+
+
+@dataclass(frozen=True)
 class Row:
     """An entry's line of the table.
 
     Attributes:
         parameters_ratio: to the baseline's.
-        bits_per_byte, word_perplexity: at equal tokens.
-        bits_per_byte_equal_seconds, word_perplexity_equal_seconds: at equal seconds.
+        at_tokens, at_seconds: what it reached at equal tokens and at equal seconds.
         tokens_in_equal_seconds: tokens at which equal seconds are read.
-        training, generation: tokens/s.
+        training: tokens/s.
+        generation: tokens/s or samples/s.
         memory_mb: the largest over the runs.
         seconds: a run's training time by its own clock, to its end.
-        curve: training tokens and bits/byte, both ``[N]``, averaged over the seeds where all were validated.
+        curve: training tokens and bits, both ``[N]``, averaged over the seeds where all were validated.
     """
 
     name: str
     seeds: tuple[int, ...]
     num_parameters: int
     parameters_ratio: float
-    bits_per_byte: Sample
-    word_perplexity: Sample
-    bits_per_byte_equal_seconds: Sample
-    word_perplexity_equal_seconds: Sample
+    at_tokens: Reading
+    at_seconds: Reading
     tokens_in_equal_seconds: float
     training: float
     generation: float
@@ -94,6 +112,7 @@ class Comparison:
         machine: where their speeds were measured.
         text: what was trained on and measured, in a sentence.
         cost: how long it took, in a sentence.
+        sounds: a WAV file of each entry of sound, beside a PNG of the same name; seen from the table's folder.
     """
 
     title: str
@@ -103,6 +122,12 @@ class Comparison:
     machine: Machine
     text: str
     cost: str
+    sounds: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> Measure:
+        """That of all runs."""
+        return measure_of(self.entries[0].runs[0].recipe)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -112,7 +137,12 @@ class Comparison:
             SeqmemError: a run cannot be read at the budget.
         """
         baseline = next(entry for entry in self.entries if entry.name == self.baseline)
-        return sorted((self._row(entry, baseline) for entry in self.entries), key=lambda row: row.bits_per_byte.mean)
+        return sorted((self._row(entry, baseline) for entry in self.entries), key=lambda row: row.at_tokens.bits.mean)
+
+    @property
+    def baseline_row(self) -> Row:
+        """The one that others are held to."""
+        return next(row for row in self.rows if row.name == self.baseline)
 
     @property
     def midway(self) -> list[str]:
@@ -127,24 +157,28 @@ class Comparison:
         return self.budget.seconds * entry.speed.training
 
     def _row(self, entry: Entry, baseline: Entry) -> Row:
-        curves = [ValidationCurve(run) for run in entry.runs]
-        tokens, tokens_in_time = self.budget.tokens, self._tokens_in_time(entry)
+        tokens_in_time = self._tokens_in_time(entry)
         return Row(
             name=entry.name,
             seeds=tuple(run.recipe.train.seed for run in entry.runs),
             num_parameters=entry.speed.num_parameters,
             parameters_ratio=entry.speed.num_parameters / baseline.speed.num_parameters,
-            bits_per_byte=Sample(tuple(curve.bits_per_byte_at(tokens) for curve in curves)),
-            word_perplexity=Sample(tuple(curve.word_perplexity_at(tokens) for curve in curves)),
-            bits_per_byte_equal_seconds=Sample(tuple(curve.bits_per_byte_at(tokens_in_time) for curve in curves)),
-            word_perplexity_equal_seconds=Sample(tuple(curve.word_perplexity_at(tokens_in_time) for curve in curves)),
+            at_tokens=self._reading(entry, self.budget.tokens),
+            at_seconds=self._reading(entry, tokens_in_time),
             tokens_in_equal_seconds=tokens_in_time,
             training=entry.speed.training,
-            generation=entry.speed.generation,
+            generation=entry.speed.generation / self.measure.tokens_a_thing,
             memory_mb=max(float(_logged(run, "memory_mb").max()) for run in entry.runs),
             seconds=Sample(tuple(float(_logged(run, "seconds")[-1]) for run in entry.runs)),
-            curve=_mean_curve(entry.runs),
+            curve=_mean_curve(entry.runs, f"validation_{self.measure.key}"),
         )
+
+    def _reading(self, entry: Entry, tokens: float) -> Reading:
+        curves = [ValidationCurve(run) for run in entry.runs]
+        bits = Sample(tuple(curve.bits_at(tokens) for curve in curves))
+        if not self.measure.has_words:
+            return Reading(bits, None)
+        return Reading(bits, Sample(tuple(curve.word_perplexity_at(tokens) for curve in curves)))
 
 
 def common_budget(entries: Sequence[Entry]) -> Budget:
@@ -153,8 +187,8 @@ def common_budget(entries: Sequence[Entry]) -> Budget:
     return Budget(int(min(tokens for tokens, _ in ends)), min(tokens / speed for tokens, speed in ends))
 
 
-def _mean_curve(runs: Sequence[RunRecord]) -> tuple[np.ndarray, np.ndarray]:
-    curves = [dict(zip(*run.series("validation_bits_per_byte"), strict=True)) for run in runs]
+def _mean_curve(runs: Sequence[RunRecord], key: str) -> tuple[np.ndarray, np.ndarray]:
+    curves = [dict(zip(*run.series(key), strict=True)) for run in runs]
     tokens = sorted(set.intersection(*(set(curve) for curve in curves)))
     return np.array(tokens), np.array([fmean(curve[at] for curve in curves) for at in tokens])
 

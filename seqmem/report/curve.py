@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from seqmem.errors import SeqmemError
+from seqmem.report.measure import measure_of
 from seqmem.report.runs import RunRecord
 
 
@@ -17,6 +18,7 @@ class ValidationCurve:
 
     def __init__(self, run: RunRecord):
         self._run = run
+        self._key = f"validation_{measure_of(run.recipe).key}"
         self.tokens, self.nats_per_token = run.series("validation_nats_per_token")
         if not len(self.tokens):
             raise SeqmemError(f"run '{run.path}' has no validation yet; let it train for train.eval_every steps")
@@ -36,10 +38,10 @@ class ValidationCurve:
             )
         return float(np.interp(tokens, self.tokens, self.nats_per_token))
 
-    def bits_per_byte_at(self, tokens: float) -> float:
-        """Bits/byte there."""
-        bits_per_byte = self._run.series("validation_bits_per_byte")[1]
-        return self.nats_at(tokens) * bits_per_byte[-1] / self.nats_per_token[-1]
+    def bits_at(self, tokens: float) -> float:
+        """Bits/byte there, or bits/sample."""
+        bits = self._run.series(self._key)[1]
+        return self.nats_at(tokens) * bits[-1] / self.nats_per_token[-1]
 
     def word_perplexity_at(self, tokens: float) -> float:
         """Word-level perplexity there; infinite beyond float64, as in every record that lacks it."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqmem.config import Recipe
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import RunRecord, read_tokens, settings_of, short_labels
+from seqmem.report.runs import RunRecord, read_tokens, read_vocabulary, settings_of, short_labels
 from seqmem.report.speed import Speed
 
 
@@ -49,7 +49,7 @@ def check_comparable(recipes: Mapping[str, Recipe]) -> None:
     """Refuse recipes that are not measured on the same tokens in the same way, by the same number of threads."""
     first, *others = recipes.items()
     for name, recipe in others:
-        if changed := [key for key, value in _protocol(recipe).items() if value != _protocol(first[1])[key]]:
+        if changed := [key for key, value in _protocol(recipe).items() if value != _protocol(first[1]).get(key)]:
             raise SeqmemError(f"'{first[0]}' and '{name}' differ in {' and '.join(changed)}; compare what has it equal")
 
 
@@ -60,7 +60,7 @@ def check_same_text(runs: Sequence[RunRecord]) -> None:
         if changed := [key for key, value in text.items() if value != first[1][key]]:
             raise SeqmemError(
                 f"runs '{first[0]}' and '{path}' differ in {' and '.join(changed)}: "
-                f"their text has changed in between; train both on the same"
+                f"their data has changed in between; train both on the same"
             )
 
 
@@ -72,14 +72,15 @@ def _is_seed_of(run: RunRecord, other: RunRecord) -> bool:
 def _protocol(recipe: Recipe) -> dict[str, object]:
     return {
         "data": recipe.data,
-        "tokenizer": recipe.tokenizer,
+        **({"codec": recipe.codec} if recipe.codec else {"tokenizer": recipe.tokenizer}),
         "eval.batch_size": recipe.eval.batch_size,
         "train.num_threads": recipe.train.num_threads,
     }
 
 
 def _text(run: RunRecord) -> dict[str, object]:
-    return {
-        "tokenizer": Tokenizer.load(run.path / "tokenizer").hash,
-        "length of the validation split": len(read_tokens(run.path).splits["validation"]),
-    }
+    vocabulary = read_vocabulary(run.path, run.recipe)
+    corpus = read_tokens(run.path, vocabulary)
+    if isinstance(corpus, AudioCorpus):
+        return {"sounds": corpus.store.digest}
+    return {"tokenizer": vocabulary.hash, "length of the validation split": len(corpus.splits["validation"])}

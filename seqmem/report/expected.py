@@ -12,9 +12,10 @@ FILE_NAME = "expected.json"
 
 
 class Expected(Section):
-    """Bits/byte at equal tokens by entry, and how far from them another machine may end."""
+    """Bits/byte or bits/sample at equal tokens by entry, and how far from them another machine may end."""
 
     tolerance_bits_per_byte: float = 0.02
+    tolerance_bits_per_sample: float = 0.02
     entries: dict[str, float]
 
     @classmethod
@@ -32,19 +33,23 @@ class Expected(Section):
     @classmethod
     def of(cls, comparison: Comparison) -> Self:
         """What this comparison would have others expect."""
-        return cls(entries={row.name: round(row.bits_per_byte.mean, 4) for row in comparison.rows})
+        key = f"tolerance_{comparison.measure.key}"
+        entries = {row.name: round(row.at_tokens.bits.mean, 4) for row in comparison.rows}
+        return cls.model_validate({key: cls.model_fields[key].default, "entries": entries})
 
     def save(self, folder: Path) -> None:
-        (folder / FILE_NAME).write_text(json.dumps(self.model_dump(), indent=2) + "\n")
+        (folder / FILE_NAME).write_text(json.dumps(self.model_dump(exclude_unset=True), indent=2) + "\n")
 
     def verdict(self, comparison: Comparison) -> str:
         """A line: everything as expected, or what is not."""
-        measured = {row.name: row.bits_per_byte.mean for row in comparison.rows}
+        measure = comparison.measure
+        tolerance = getattr(self, f"tolerance_{measure.key}")
+        measured = {row.name: row.at_tokens.bits.mean for row in comparison.rows}
         problems = [
             f"{name} {measured[name]:.4f} instead of {value:.4f}"
             for name, value in self.entries.items()
-            if name in measured and abs(measured[name] - value) > self.tolerance_bits_per_byte
+            if name in measured and abs(measured[name] - value) > tolerance
         ]
         problems += [f"{name} is on one side only" for name in sorted(self.entries.keys() ^ measured.keys())]
-        within = f"within {self.tolerance_bits_per_byte} bits/byte of {FILE_NAME}"
+        within = f"within {tolerance} {measure.label} of {FILE_NAME}"
         return f"Not {within}: {'; '.join(problems)}." if problems else f"All entries are {within}."

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from seqmem.errors import SeqmemError
 from seqmem.report.attention import Mass, attention_mass, draw_attention
+from seqmem.report.measure import Measure, measure_of
 from seqmem.report.runs import RunRecord, read_run, short_labels
 from seqmem.report.say import say
 from seqmem.report.style import color, layer_styles, panels, saved_figure, tokens_axis
@@ -38,14 +39,8 @@ class Plot:
     from_zero: bool = False
 
 
-PLOTS = (
-    Plot("loss", "Training loss", "nats/token", (Curve("loss", "training"),)),
-    Plot(
-        "bits_per_byte",
-        "Bits per byte",
-        "bits/byte",
-        (Curve("bits_per_byte", "training"), Curve("validation_bits_per_byte", "validation", "o")),
-    ),
+LOSS = Plot("loss", "Training loss", "nats/token", (Curve("loss", "training"),))
+COURSE = (
     Plot(
         "grad_norm",
         "Gradient norm before clipping",
@@ -69,13 +64,24 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console) -> list[Path]:
         SeqmemError: a folder that is no run, or that has logged nothing yet.
     """
     runs = dict(zip(short_labels(paths), map(read_run, paths), strict=True))
-    files = [_draw_curves(plot, runs, out / f"{plot.name}.png") for plot in PLOTS]
+    files = [_draw_curves(plot, runs, out / f"{plot.name}.png") for plot in _plots(runs)]
     auxiliary = {label: losses for label, run in runs.items() if (losses := _auxiliary_losses(run))}
     if auxiliary:
         files.append(_draw_auxiliary_losses(runs, auxiliary, out / "auxiliary_loss.png"))
     if masses := _masses(runs, console):
         files.append(draw_attention(masses, out / "attention.png"))
     return files
+
+
+def _plots(runs: Mapping[str, RunRecord]) -> list[Plot]:
+    """What is drawn of these runs: bits/byte where some are of text, bits/sample where some are of sound."""
+    measures = {measure.key: measure for measure in (measure_of(run.recipe) for run in runs.values())}
+    return [LOSS, *map(_bits, measures.values()), *COURSE]
+
+
+def _bits(measure: Measure) -> Plot:
+    curves = (Curve(measure.key, "training"), Curve(f"validation_{measure.key}", "validation", "o"))
+    return Plot(measure.key, f"Bits per {measure.unit}", measure.label, curves)
 
 
 def _masses(runs: Mapping[str, RunRecord], console: Console) -> dict[str, Mass]:

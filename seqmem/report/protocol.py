@@ -14,7 +14,8 @@ from seqmem.report.entries import Entry, check_comparable, check_same_text, grou
 from seqmem.report.expected import Expected
 from seqmem.report.figure import draw_comparison
 from seqmem.report.plan import Plan, load_plan
-from seqmem.report.runs import RunRecord, read_run, read_tokens, tokens_a_step
+from seqmem.report.runs import RunRecord, read_run, read_tokens, read_vocabulary, tokens_a_step
+from seqmem.report.samples import collect_sounds
 from seqmem.report.say import say
 from seqmem.report.speed import Speed, side_by_side
 from seqmem.report.table import markdown, save
@@ -29,7 +30,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
         console: where to report.
 
     Raises:
-        SeqmemError: a run that cannot be read, or runs of another text, tokenizer or evaluation.
+        SeqmemError: a run that cannot be read, or runs of other data, another tokenizer, codec or evaluation.
     """
     runs = [read_run(path) for path in paths]
     groups = group_by_seed(runs)
@@ -47,6 +48,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
         machine=measured.machine,
         text=_text(runs[0]),
         cost=f"The runs were trained for {seconds / 60:,.1f} minutes in all.",
+        sounds=collect_sounds(entries, out),
     )
     _publish(comparison, out, console)
     return comparison
@@ -88,6 +90,7 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
         machine=measured.machine,
         text=_text(entries[0].runs[0]),
         cost=f"Measuring speeds and training took the machine {seconds() / 60:,.1f} minutes in all.",
+        sounds=collect_sounds(entries, out),
     )
     _publish(comparison, out, console)
     Expected.of(comparison).save(out)
@@ -105,8 +108,8 @@ def _publish(comparison: Comparison, out: Path, console: Console) -> None:
 
 
 def _text(run: RunRecord) -> str:
-    """What a run's text is, and how the run is measured on it."""
-    note = read_tokens(run.path).note.rstrip(".")
+    """What a run's text or sounds are, and how the run is measured on it."""
+    note = read_tokens(run.path, read_vocabulary(run.path, run.recipe)).note.rstrip(".")
     num_streams = run.recipe.eval.batch_size
     streams = f"{num_streams} stream{'s' * (num_streams > 1)}"
     return f"{note}. The validation split is read whole, in {streams}, with memory carried along."

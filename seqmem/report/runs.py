@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from seqmem.config import Recipe
-from seqmem.data.tokens import TokenizedCorpus
+from seqmem.data.codec import Codec
+from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokens import Tokens, saved_tokens
+from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import model_config
 from seqmem.recipe import load_recipe
+from seqmem.train.checkpoint import vocabulary_folder
 
 
 @dataclass(frozen=True)
@@ -64,21 +68,26 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(path, load_recipe(str(config)), records)
 
 
-def read_tokens(path: Path) -> TokenizedCorpus:
-    """The text that a run was trained and validated on.
+def read_vocabulary(path: Path, recipe: Recipe) -> Vocabulary:
+    """The tokenizer or codec in a run folder of ``recipe``."""
+    return (Codec if recipe.codec else Tokenizer).load(path / vocabulary_folder(recipe))
+
+
+def read_tokens(path: Path, vocabulary: Vocabulary) -> Tokens:
+    """The text or sounds that a run was trained and validated on, in tokens of its ``vocabulary``.
 
     Raises:
-        SeqmemError: the run folder has it no more.
+        SeqmemError: the run folder has them no more.
     """
     folder = path / "tokens"
     if not folder.is_dir():
         raise SeqmemError(f"run '{path}' has no folder tokens; make it anew by seqmem train --resume {path}")
-    return TokenizedCorpus.load(folder)
+    return saved_tokens(folder, vocabulary)
 
 
 def tokens_a_step(recipe: Recipe) -> int:
     """Tokens that a training step of ``recipe`` reads: streams times the length of a call."""
-    config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=recipe.tokenizer.vocab_size)
+    config = model_config(recipe.model_name, **recipe.model_overrides, **recipe.vocabulary_settings)
     return recipe.train.batch_size * config.unroll_len
 
 

@@ -17,18 +17,19 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from seqmem.config import Recipe, Section
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.vocabulary import TokenArray
 from seqmem.generate.sampling import Sampler
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
-from seqmem.report.runs import read_tokens, settings_of, tokens_a_step
+from seqmem.report.runs import read_tokens, read_vocabulary, settings_of, tokens_a_step
 from seqmem.report.say import say
 from seqmem.train.session import Session
 from seqmem.train.setup import prepare_data, start_session
 
 ROUNDS = 8
 STEPS_A_ROUND = 4
-GENERATED_TOKENS = 100  # at least; a whole segment where that is longer
+GENERATED_TOKENS = 100  # of text, at least; a whole segment where that is longer
+LOOPED_TOKENS = 2000  # of sound, likewise
 
 
 class Machine(Section):
@@ -64,8 +65,8 @@ def side_by_side(recipes: Mapping[str, Recipe], run: Path | None, file: Path, co
     """The speeds in ``file`` if they are of these recipes and this machine, else measured now and kept there.
 
     Args:
-        recipes: by name, all of one text, tokenizer and number of threads.
-        run: a run whose text and tokenizer to use; without one, they are made as in a new run and put beside ``file``.
+        recipes: by name, all of the same data, tokenizer or codec, and number of threads.
+        run: a run whose tokens to use; without one, they are made as in a new run and put beside ``file``.
         file: where speeds are kept.
         console: where to say that it takes a while.
     """
@@ -107,23 +108,27 @@ def _measure_apart(recipes: Mapping[str, Recipe], run: Path | None, folder: Path
 
 
 def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> dict[str, Speed]:
+    first = next(iter(recipes.values()))
     if run:
-        tokenizer, corpus = Tokenizer.load(run / "tokenizer"), read_tokens(run)
+        vocabulary = read_vocabulary(run, first)
+        corpus = read_tokens(run, vocabulary)
     else:
-        tokenizer, corpus = prepare_data(next(iter(recipes.values())), folder, None)
+        vocabulary, corpus = prepare_data(first, folder, None)
     sessions = {
-        name: start_session(recipe, tokenizer, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
+        name: start_session(recipe, vocabulary, corpus, bind(recipe.backend), None) for name, recipe in recipes.items()
     }
     training = take_turns({name: partial(_train, session) for name, session in sessions.items()}, ROUNDS)
     models = {name: session.model.eval() for name, session in sessions.items()}
     validation = corpus.splits["validation"]
     with torch.no_grad():
-        generation = take_turns({name: _writer(model, validation) for name, model in models.items()}, ROUNDS)
+        go_on = _looper if first.codec else _writer
+        generation = take_turns({name: go_on(model, validation) for name, model in models.items()}, ROUNDS)
+    fewest = LOOPED_TOKENS if first.codec else GENERATED_TOKENS
     return {
         name: Speed(
             num_parameters=model.num_parameters,
             training=STEPS_A_ROUND * tokens_a_step(recipes[name]) / training[name],
-            generation=_num_generated(model) / generation[name],
+            generation=_num_generated(model, fewest) / generation[name],
         )
         for name, model in models.items()
     }
@@ -134,28 +139,50 @@ def _train(session: Session) -> None:
         session.step()
 
 
-def _num_generated(model: CausalModel) -> int:
-    """Tokens written in a round: enough to meet a segment's end, where memory moves."""
-    return max(GENERATED_TOKENS, model.config.segment_len)
+def _num_generated(model: CausalModel, fewest: int) -> int:
+    """Tokens made in a round: enough to meet a segment's end, where memory moves."""
+    return max(fewest, model.config.segment_len)
 
 
-def _writer(model: CausalModel, tokens: np.ndarray) -> Callable[[], None]:
-    """Goes on, each time anew, from as many of ``tokens [N]`` as fill the model's memory."""
-    greedy = Sampler(temperature=0)
-    device = next(model.parameters()).device
+def _prompt(model: CausalModel, tokens: TokenArray) -> torch.Tensor:
+    """As many of ``tokens [N]`` as fill the model's memory: ``[1, T]`` on its device."""
     prompt = torch.from_numpy(tokens[: model.config.turnover].astype(np.int64))[None]
-    read = model(prompt.to(device), model.init_state(1))
+    return prompt.to(next(model.parameters()).device)
+
+
+def _writer(model: CausalModel, tokens: TokenArray) -> Callable[[], None]:
+    """Writes text, each time anew, from a memory filled with the beginning of ``tokens [N]``."""
+    greedy = Sampler(temperature=0)
+    read = model(_prompt(model, tokens), model.init_state(1))
     start = model.generation_state(read.state)
 
     def write() -> None:
         hidden, state = read.hidden, start
-        for _ in range(_num_generated(model)):
+        for _ in range(_num_generated(model, GENERATED_TOKENS)):
             token = model.head.sample(hidden[:, -1], greedy)
             out = model(token[:, None], state)
             hidden, state = out.hidden, out.state
         hidden.sum().item()
 
     return write
+
+
+def _looper(model: CausalModel, tokens: TokenArray) -> Callable[[], None]:
+    """Makes sound, each time on from where it was, at first from a memory filled with the beginning of ``tokens [N]``.
+
+    It draws in the model's own loop, which a backend may have compiled as a whole.
+    """
+    prompt = _prompt(model, tokens)
+    loop = model.token_loop(model(prompt[:, :-1], model.init_state(1)).state, Sampler())
+    last = prompt[:, -1]
+
+    def draw() -> None:
+        nonlocal last
+        drawn, _ = loop(last, _num_generated(model, LOOPED_TOKENS))
+        last = drawn[:, -1]
+        last.sum().item()
+
+    return draw
 
 
 def this_machine(num_threads: int | None = None) -> Machine:

@@ -3,26 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from seqmem.report.comparison import PARAMETER_TOLERANCE, Comparison, Row, Sample
+from seqmem.report.comparison import PARAMETER_TOLERANCE, Comparison, Reading, Row, Sample
 
 MARK = "*"
-HEADINGS = (
-    "model",
-    "parameters",
-    "bits/byte, equal tokens",
-    "word perplexity, equal tokens",
-    "bits/byte, equal seconds",
-    "word perplexity, equal seconds",
-    "training, tokens/s",
-    "generation, tokens/s",
-    "peak memory, MB",
-    "trained, s",
-)
 
 
 def save(comparison: Comparison, folder: Path) -> None:
@@ -30,7 +18,7 @@ def save(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compare.md").write_text(markdown(comparison), encoding="utf-8")
     (folder / "compare.json").write_text(json.dumps(to_json(comparison), indent=2) + "\n")
-    rows = [_flat(_row_json(row)) for row in comparison.rows]
+    rows = [_flat(_row_json(comparison, row)) for row in comparison.rows]
     with (folder / "compare.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -38,9 +26,9 @@ def save(comparison: Comparison, folder: Path) -> None:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Title, table, protocol and notes."""
-    parts = [f"# {comparison.title}", _table(comparison.rows), protocol(comparison), *notes(comparison)]
-    return "\n\n".join(parts) + "\n"
+    """Title, table, sounds, protocol and notes."""
+    parts = [f"# {comparison.title}", _table(comparison), *_sounds(comparison), protocol(comparison)]
+    return "\n\n".join([*parts, *notes(comparison)]) + "\n"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -52,20 +40,22 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "machine": comparison.machine.model_dump(),
         "protocol": protocol(comparison),
         "notes": notes(comparison),
-        "entries": [_row_json(row) for row in comparison.rows],
+        "entries": [_row_json(comparison, row) for row in comparison.rows],
     }
 
 
 def protocol(comparison: Comparison) -> str:
     """How the numbers came about."""
-    tokens, seconds = comparison.budget.tokens, comparison.budget.seconds
+    measure, seconds = comparison.measure, comparison.budget.seconds
+    things, num_things = measure.things, comparison.budget.tokens // measure.tokens_a_thing
     seeds = sorted({seed for row in comparison.rows for seed in row.seeds})
     spread = f"; ± is the standard deviation over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
+    relative = f" Relative to {comparison.baseline}: the difference of the means, in {measure.label}."
     return (
-        f"{comparison.text} Equal tokens: every run read after {tokens:,} training tokens; equal seconds: after the "
-        f"tokens its model gets through in {seconds:,.0f} s at the training speed of the table. Speeds are measured "
-        f"side by side in one process. Between two validations, runs are read on the straight line in nats/token"
-        f"{spread}. {comparison.machine}. {comparison.cost}"
+        f"{comparison.text} Equal {things}: every run read after {num_things:,} training {things}; equal seconds: "
+        f"after the {things} its model gets through in {seconds:,.0f} s at the training speed of the table. Speeds are "
+        f"measured side by side in one process. Between two validations, runs are read on the straight line in "
+        f"nats/token{spread}.{'' if measure.has_words else relative} {comparison.machine}. {comparison.cost}"
     )
 
 
@@ -84,32 +74,49 @@ def notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _table(rows: Sequence[Row]) -> str:
-    """The rows under :data:`HEADINGS`, in columns that line up as plain text too."""
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
+def _sounds(comparison: Comparison) -> list[str]:
+    """A link to each entry's sound, above its picture."""
+    found = [(row.name, comparison.sounds[row.name]) for row in comparison.rows if row.name in comparison.sounds]
+    return [
+        f"[{name}]({quote(sound.as_posix())}):\n\n![{name}]({quote(sound.with_suffix('.png').as_posix())})"
+        for name, sound in found
+    ]
+
+
+def _table(comparison: Comparison) -> str:
+    """The rows under their headings, in columns that line up as plain text too."""
+    lines = [_cells(comparison, row) for row in comparison.rows]
+    cells = [list(lines[0]), *(list(line.values()) for line in lines)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
+    aligned = [
         " | ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
         for first, *rest in (cells[0], rule, *cells[1:])
     ]
-    return "\n".join(f"| {line} |" for line in lines)
+    return "\n".join(f"| {line} |" for line in aligned)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    mark = "" if row.is_matched else MARK
-    return (
-        row.name,
-        f"{row.num_parameters:,} ({row.parameters_ratio:.1%}){mark}",
-        _with_spread(row.bits_per_byte, 4),
-        _with_spread(row.word_perplexity, 1),
-        _with_spread(row.bits_per_byte_equal_seconds, 4),
-        _with_spread(row.word_perplexity_equal_seconds, 1),
-        f"{row.training:,.0f}",
-        f"{row.generation:,.0f}",
-        f"{row.memory_mb:,.0f}",
-        f"{row.seconds.mean:,.0f}",
-    )
+def _cells(comparison: Comparison, row: Row) -> dict[str, str]:
+    """A line of the table, by its headings."""
+    things, baseline = comparison.measure.things, comparison.baseline_row
+    return {
+        "model": row.name,
+        "parameters": f"{row.num_parameters:,} ({row.parameters_ratio:.1%}){'' if row.is_matched else MARK}",
+        **_reading_cells(comparison, f"equal {things}", row.at_tokens, baseline.at_tokens),
+        **_reading_cells(comparison, "equal seconds", row.at_seconds, baseline.at_seconds),
+        "training, tokens/s": f"{row.training:,.0f}",
+        f"generation, {things}/s": f"{row.generation:,.0f}",
+        "peak memory, MB": f"{row.memory_mb:,.0f}",
+        "trained, s": f"{row.seconds.mean:,.0f}",
+    }
+
+
+def _reading_cells(comparison: Comparison, budget: str, reading: Reading, baseline: Reading) -> dict[str, str]:
+    """Bits, then word-level perplexity or, where there are no words, what bits are relative to the baseline's."""
+    cells = {f"{comparison.measure.label}, {budget}": _with_spread(reading.bits, 4)}
+    if reading.word_perplexity:
+        return cells | {f"word perplexity, {budget}": _with_spread(reading.word_perplexity, 1)}
+    return cells | {f"relative to {comparison.baseline}, {budget}": f"{reading.relative_to(baseline):+.4f}"}
 
 
 def _with_spread(sample: Sample, digits: int) -> str:
@@ -117,22 +124,28 @@ def _with_spread(sample: Sample, digits: int) -> str:
     return mean if sample.std is None else f"{mean} ± {sample.std:.{digits}f}"
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _row_json(comparison: Comparison, row: Row) -> dict[str, Any]:
+    key, baseline = comparison.measure.key, comparison.baseline_row
     return {
         "name": row.name,
         "seeds": list(row.seeds),
         "num_parameters": row.num_parameters,
         "parameters_ratio": row.parameters_ratio,
-        "bits_per_byte": _sample_json(row.bits_per_byte),
-        "word_perplexity": _sample_json(row.word_perplexity),
-        "bits_per_byte_equal_seconds": _sample_json(row.bits_per_byte_equal_seconds),
-        "word_perplexity_equal_seconds": _sample_json(row.word_perplexity_equal_seconds),
+        **_reading_json(key, "", row.at_tokens, baseline.at_tokens),
+        **_reading_json(key, "_equal_seconds", row.at_seconds, baseline.at_seconds),
         "tokens_in_equal_seconds": row.tokens_in_equal_seconds,
         "training_tokens_per_second": row.training,
-        "generation_tokens_per_second": row.generation,
+        f"generation_{comparison.measure.things}_per_second": row.generation,
         "peak_memory_mb": row.memory_mb,
         "seconds": _sample_json(row.seconds),
     }
+
+
+def _reading_json(key: str, budget: str, reading: Reading, baseline: Reading) -> dict[str, Any]:
+    bits = {f"{key}{budget}": _sample_json(reading.bits)}
+    if reading.word_perplexity:
+        return bits | {f"word_perplexity{budget}": _sample_json(reading.word_perplexity)}
+    return bits | {f"{key}{budget}_relative": reading.relative_to(baseline)}
 
 
 def _sample_json(sample: Sample) -> dict[str, Any]:

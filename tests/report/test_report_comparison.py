@@ -34,7 +34,7 @@ def test_a_run_is_read_on_the_line_between_two_validations(run: Run):
     curve = ValidationCurve(run("one", {10: 4.0, 20: 3.0, 30: 2.9}))
     assert curve.nats_at(160) == 4.0
     assert curve.nats_at(200) == pytest.approx(3.75)
-    assert curve.bits_per_byte_at(200) == pytest.approx(3.75 / 2)
+    assert curve.bits_at(200) == pytest.approx(3.75 / 2)
     assert curve.word_perplexity_at(200) == pytest.approx(math.exp(3.75 * 1.25))
     assert curve.nats_at(480) == 2.9
 
@@ -63,13 +63,13 @@ def test_a_row_reads_every_seed_at_both_budgets(run: Run, entry: MakeEntry):
     comparison = compare(entry("fast", first, second, training=30.0), tokens=160, seconds=8.0)
     fast = row(comparison, "fast")
     assert fast.seeds == (1, 2)
-    assert fast.bits_per_byte.values == pytest.approx((2.0, 2.2))
-    assert fast.bits_per_byte.mean == pytest.approx(2.1)
-    assert fast.bits_per_byte.std == pytest.approx(math.sqrt(2 * 0.1**2))
-    assert fast.word_perplexity.values == pytest.approx((math.exp(5.0), math.exp(5.5)))
+    assert fast.at_tokens.bits.values == pytest.approx((2.0, 2.2))
+    assert fast.at_tokens.bits.mean == pytest.approx(2.1)
+    assert fast.at_tokens.bits.std == pytest.approx(math.sqrt(2 * 0.1**2))
+    assert fast.at_tokens.word_perplexity.values == pytest.approx((math.exp(5.0), math.exp(5.5)))
     assert fast.tokens_in_equal_seconds == 240
-    assert fast.bits_per_byte_equal_seconds.values == pytest.approx((1.75, 1.95))
-    assert fast.word_perplexity_equal_seconds.values == pytest.approx((math.exp(4.375), math.exp(4.875)))
+    assert fast.at_seconds.bits.values == pytest.approx((1.75, 1.95))
+    assert fast.at_seconds.word_perplexity.values == pytest.approx((math.exp(4.375), math.exp(4.875)))
     assert (fast.training, fast.generation, fast.memory_mb) == (30.0, 3.0, 130)
     assert fast.seconds.values == (10.0, 10.0)
 
