@@ -17,7 +17,6 @@ from seqmem.errors import SeqmemError
 from seqmem.generate import wav
 from seqmem.generate.wav import WavWriter, read_wav, stream_to_wav
 
-
 ENDLESS = """
 import itertools, sys
 from pathlib import Path
