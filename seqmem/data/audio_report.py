@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from seqmem.data.corpus import SPLITS
+from seqmem.data.samples import FULL_SCALE
 
 FILE_NAME = "report.json"
-FULL_SCALE = 32768
 NUM_BINS = 256
 SILENCE = 33
 """16-bit samples below it are silence: -60 dB of full scale."""

@@ -68,8 +68,16 @@ class AudioStore:
             raise SeqmemError(f"{folder}: no store of sounds ({error.strerror}: {error.filename}); {fix}") from None
         except (ValueError, KeyError, TypeError):
             raise SeqmemError(f"{folder}: this store of sounds is damaged; {fix}") from None
-        values = (about[key] for key in ("sample_rate", "note", "digest", "sources"))
-        return cls(folder, *values, samples, starts, about["names"])
+        return cls(
+            folder,
+            about["sample_rate"],
+            about["note"],
+            about["digest"],
+            about["sources"],
+            samples,
+            starts,
+            about["names"],
+        )
 
     @property
     def report(self) -> Report:
@@ -104,12 +112,12 @@ def write(
                     names[split].append(name)
                     starts.append(length)
                     for block in (np.zeros(1, np.int16), *blocks):
-                        content = np.ascontiguousarray(block, np.int16)
+                        content = block.tobytes()
                         file.write(content)
                         digest.update(content)
-                        length += len(content)
+                        length += len(block)
             np.save(partial / f"starts-{split}.npy", np.array(starts, np.int64))
-            digest.update(np.array([*starts, length], np.int64))
+            digest.update(np.array([*starts, length], np.int64).tobytes())
             num_samples[split] = length
         about = {
             "format": FORMAT,
