@@ -74,6 +74,23 @@ def test_a_row_reads_every_seed_at_both_budgets(run: Run, entry: MakeEntry):
     assert fast.seconds.values == (10.0, 10.0)
 
 
+def test_audio_is_read_in_bits_a_sample(run: Run, entry: MakeEntry):
+    coded = {"codec": {"kind": "two-byte"}}
+    wavenet = entry(
+        "wavenet", *(run(f"w/{seed}", {10: 4.0, 20: 3.0}, seed=seed, **coded) for seed in (1, 2)), training=30.0
+    )
+    other = entry("other", run("o", {10: 3.0, 20: 2.0}, **coded), training=30.0)
+    comparison = compare(wavenet, other, tokens=160, seconds=8.0)
+    assert comparison.measure.label == "bits/sample"
+    found = row(comparison, "other")
+    assert found.at_tokens.bits.values == (1.5,)
+    assert found.at_tokens.word_perplexity is None
+    assert found.at_seconds.bits.mean == pytest.approx(1.25)
+    assert found.at_tokens.relative_to(comparison.baseline_row.at_tokens) == -0.5
+    assert found.generation == 30.0 / 10 / 2  # two tokens a sample
+    assert found.curve[1].tolist() == [1.5, 1.0]
+
+
 def test_one_seed_has_no_spread():
     assert Sample((1.0,)).std is None
     assert Sample((1.0, math.inf)).std is None
@@ -133,6 +150,7 @@ def test_the_same_seed_twice_is_refused(run: Run):
     ("change", "named"),
     [
         ({"tokenizer": {"vocab_size": 400}}, "tokenizer"),
+        ({"codec": {}, "data": {"corpus": "sine"}}, "data and codec"),
         ({"eval": {"batch_size": 3}}, "eval.batch_size"),
         ({"train": {"num_threads": 7}}, "train.num_threads"),
     ],
@@ -141,6 +159,20 @@ def test_what_was_measured_otherwise_is_not_compared(recipe: Callable[..., Recip
     other = Recipe.model_validate(recipe().model_dump(exclude=set(change)) | change)
     with pytest.raises(SeqmemError, match=rf"'a' and 'b' differ in {named}"):
         check_comparable({"a": recipe(), "b": other})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"codec": {"levels": 64}}, "codec"), ({"data": {"corpus": "plucked-strings"}}, "data")]
+)
+def test_sounds_are_compared_through_one_codec(recipe: Callable[..., Recipe], change: dict, named: str):
+    first = recipe(codec={})
+    other, tokenized = (
+        Recipe.model_validate(first.model_dump(exclude=set(changed)) | changed)
+        for changed in (change, {"tokenizer": {"vocab_size": 400}})
+    )
+    check_comparable({"a": first, "b": tokenized})
+    with pytest.raises(SeqmemError, match=rf"'a' and 'b' differ in {named};"):
+        check_comparable({"a": first, "b": other})
 
 
 def put_text(folder: Path, text: str, length: int) -> None:

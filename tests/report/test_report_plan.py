@@ -62,6 +62,12 @@ def test_entries_are_recipes_with_other_settings(folder: Path):
     assert plan.recipes["xl"].model["mem_len"] == 8
 
 
+def test_an_entry_may_be_another_model_with_keys_of_its_own(folder: Path):
+    other = '[runs.other]\nmodel = { name = "lstm", size = "tiny", d_model = 16 }\n'
+    (folder / "compare.toml").write_text(COMPARISON + other)
+    assert load_plan(str(folder)).recipes["other"].model == {"name": "lstm", "size": "tiny", "d_model": 16}
+
+
 def test_the_baseline_gives_the_budget(folder: Path):
     budget = load_plan(str(folder)).budget({"xl": speed(80.0)})
     assert budget == Budget(tokens=1600, seconds=20.0)

@@ -74,6 +74,16 @@ def test_runs_are_overlaid_over_tokens(trained: Callable, drawn: dict[str, Figur
     assert legend(drawn["throughput.png"]) == ["one", "two"]
 
 
+def test_runs_of_sound_are_drawn_by_the_sample(run: Run, trained: Callable, drawn: dict[str, Figure], tmp_path: Path):
+    sound, text = run("sound", {20: 4.0}, codec={}), trained("text", bits_per_byte=[3.0], grad_norm=[1.0])
+    files = plot_runs([sound.path], tmp_path / "plots", Console(quiet=True))
+    assert [file.stem for file in files] == ["loss", "bits_per_sample", "grad_norm", "throughput"]
+    assert lines(drawn["bits_per_sample.png"]) == [([320], [2.0])]
+    assert drawn["bits_per_sample.png"].axes[0].get_ylabel() == "bits/sample"
+    both = plot_runs([sound.path, text.path], tmp_path / "plots", Console(quiet=True))
+    assert [file.stem for file in both][:3] == ["loss", "bits_per_sample", "bits_per_byte"]
+
+
 def test_every_axis_is_named(trained: Callable, drawn: dict[str, Figure], tmp_path: Path):
     plot_runs(
         [trained("one", bits_per_byte=[3.0], grad_norm=[1.0], tokens_per_second=[9.0]).path],
@@ -106,6 +116,18 @@ def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(SeqmemError, match="does not exist"):
         plot_runs([tmp_path / "none"], tmp_path / "plots", Console(quiet=True))
     assert not (tmp_path / "plots").exists()
+
+
+def test_a_comparison_of_sounds_is_named_as_such(
+    run: Run, entry: Callable[..., Entry], drawn: dict[str, Figure], tmp_path: Path
+):
+    only = entry("only", run("a", {10: 4.0, 20: 3.0}, codec={}), training=10)
+    machine = Machine(processor="abacus", num_cores=1, num_threads=1, torch="2")
+    draw_comparison(Comparison("T", "only", Budget(160, 16.0), [only], machine, "", ""), tmp_path / "compare.png")
+    ends, curves = drawn["compare.png"].axes
+    assert ends.get_xlabel().startswith("validation bits/sample")
+    assert curves.get_ylabel().startswith("validation bits/sample")
+    assert legend(drawn["compare.png"], 1) == ["only", "equal samples"]
 
 
 def test_the_comparison_shows_both_budgets_and_the_curves(

@@ -9,10 +9,12 @@ import torch
 from rich.console import Console
 
 from seqmem.config import Recipe
+from seqmem.generate.sampling import Sampler
 from seqmem.models import build_model, model_config
 from seqmem.ops import bind
 from seqmem.report import speed
 from seqmem.report.speed import Speed, side_by_side, take_turns
+from seqmem.state import State
 
 
 def test_contenders_take_turns_and_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch):
@@ -62,6 +64,25 @@ def test_threads_are_those_of_the_recipe(
     monkeypatch.setattr(speed, "_measure_apart", lambda recipes, run, folder: {})
     measured = side_by_side({"a": recipe(num_threads=77)}, None, tmp_path / "speed.json", Console(quiet=True))
     assert measured.machine.num_threads == 77
+
+
+def test_sound_goes_on_in_the_models_loop(monkeypatch: pytest.MonkeyPatch):
+    model = build_model(model_config("transformer-xl/tiny", segment_len=8, mem_len=16), bind()).eval()
+    read: list[tuple[list[int], int]] = []
+
+    def token_loop(state: State, sampler: Sampler):
+        def loop(last: torch.Tensor, num_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+            read.append((last.tolist(), num_tokens))
+            return torch.full((1, num_tokens), 5), torch.zeros(1, num_tokens)
+
+        assert state.filled.item() == 16
+        return loop
+
+    monkeypatch.setattr(model, "token_loop", token_loop, raising=False)
+    draw = speed._looper(model, np.arange(100))
+    draw()
+    draw()
+    assert read == [([23], 2000), ([5], 2000)]
 
 
 @pytest.mark.parametrize(("segment_len", "num_generated"), [(8, 100), (120, 120)])

@@ -76,6 +76,64 @@ def test_an_infinite_perplexity_is_null_in_json(comparison: Comparison, tmp_path
     assert " inf " in (tmp_path / "compare.md").read_text()
 
 
+@pytest.fixture
+def of_sound(run: Callable[..., RunRecord], entry: Callable[..., Entry]) -> Comparison:
+    """WaveNet, and another model that is better at equal samples and worse at equal seconds."""
+    coded = {"codec": {"kind": "two-byte"}}
+    wavenet = [run(f"w/{seed}", {10: 4.0 + 0.2 * seed, 20: 3.0}, seed=seed, **coded) for seed in (1, 2)]
+    other = [run(f"o/{seed}", {5: 5.0, 10: 4.0}, seed=seed, **coded) for seed in (1, 2)]
+    return Comparison(
+        title="Who sings?",
+        baseline="wavenet",
+        budget=Budget(160, 16.0),
+        entries=[entry("wavenet", *wavenet, training=20), entry("an other", *other, training=5)],
+        machine=Machine(processor="abacus", num_cores=2, num_threads=1, torch="2.12"),
+        text="A sound.",
+        cost="It took a while.",
+        sounds={"an other": Path("samples/an other.wav")},
+    )
+
+
+def test_audio_is_tabled_relative_to_the_baseline(of_sound: Comparison):
+    _, table, link, picture, protocol = markdown(of_sound).strip().split("\n\n")
+    headings, _, other, wavenet = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert headings[2:8] == [
+        "bits/sample, equal samples",
+        "relative to wavenet, equal samples",
+        "bits/sample, equal seconds",
+        "relative to wavenet, equal seconds",
+        "training, tokens/s",
+        "generation, samples/s",
+    ]
+    assert other[2:8] == ["2.0000 ± 0.0000", "-0.1500", "2.5000 ± 0.0000", "+1.0000", "5", "0"]
+    assert wavenet[2:8] == ["2.1500 ± 0.0707", "+0.0000", "1.5000 ± 0.0000", "+0.0000", "20", "1"]
+    assert (link, picture) == ("[an other](samples/an%20other.wav):", "![an other](samples/an%20other.png)")
+    assert "Equal samples: every run read after 80 training samples" in protocol
+    assert "Relative to wavenet: the difference of the means, in bits/sample." in protocol
+
+
+def test_files_of_audio_hold_no_words(of_sound: Comparison, tmp_path: Path):
+    save(of_sound, tmp_path)
+    other, _ = json.loads((tmp_path / "compare.json").read_text())["entries"]
+    assert other["bits_per_sample"]["values"] == [2.0, 2.0]
+    assert other["bits_per_sample_relative"] == pytest.approx(-0.15)
+    assert other["bits_per_sample_equal_seconds_relative"] == 1.0
+    assert other["generation_samples_per_second"] == 0.25
+    assert not [key for key in other if "word" in key or "byte" in key]
+    rows = list(csv.DictReader((tmp_path / "compare.csv").open()))
+    assert float(rows[0]["bits_per_sample"]) == 2.0
+
+
+def test_what_is_expected_of_audio_is_in_bits_a_sample(of_sound: Comparison, tmp_path: Path):
+    Expected.of(of_sound).save(tmp_path)
+    whole = json.loads((tmp_path / "expected.json").read_text())
+    assert whole == {"tolerance_bits_per_sample": 0.02, "entries": {"an other": 2.0, "wavenet": 2.15}}
+    expected = Expected(tolerance_bits_per_sample=0.1, entries={"an other": 2.0, "wavenet": 2.3})
+    assert expected.verdict(of_sound) == (
+        "Not within 0.1 bits/sample of expected.json: wavenet 2.1500 instead of 2.3000."
+    )
+
+
 def test_what_is_expected_can_be_written_and_met(comparison: Comparison, tmp_path: Path):
     Expected.of(comparison).save(tmp_path)
     expected = Expected.load(tmp_path)
