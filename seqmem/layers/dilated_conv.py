@@ -1,13 +1,12 @@
 """WaveNet's convolutions over time (van den Oord et al. 2016, arXiv 1609.03499, sections 2.1 and 2.3)."""
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seqmem.ops import Ops
+from seqmem.ops import GatedLayer, Ops, logistics
+from seqmem.ops.step import Affine
 
 
 class TokenConvolution(nn.Module):
@@ -35,6 +34,19 @@ class TokenConvolution(nn.Module):
         """What the tokens at each distance add."""
         shifted = tokens.unfold(1, len(self.weight), 1).unbind(2)
         return [F.embedding(ids, table) for ids, table in zip(shifted, self.weight, strict=True)]
+
+
+class ValueConvolution(TokenConvolution):
+    """The first causal convolution, on the values of levels."""
+
+    def __init__(self, num_levels: int, channels: int, kernel_size: int):
+        super().__init__(1, channels, kernel_size)
+        self.num_levels = num_levels
+
+    def _taps(self, tokens: Int[Tensor, "B N"]) -> list[Float[Tensor, "B T C"]]:
+        values = logistics.value(tokens, self.num_levels, self.weight.dtype)[..., None]
+        shifted = values.unfold(1, len(self.weight), 1).unbind(3)
+        return [seen * row for seen, row in zip(shifted, self.weight, strict=True)]
 
 
 class GatedConvolution(nn.Module):
@@ -82,4 +94,10 @@ class GatedConvolution(nn.Module):
             gates = gates + condition[:, None]
         filters, gates = gates.chunk(2, -1)
         z = filters.tanh() * gates.sigmoid()
-        return x if self.out is None else x + cast(nn.Linear, self.out)(z), z, past
+        return x if self.out is None else x + self.out(z), z, past
+
+    def description(self, skip: Affine, condition: Float[Tensor, "B 2G"] | None) -> GatedLayer:
+        """The layer for a backend; weights are shared."""
+        bias = self.bias[None] if condition is None else self.bias + condition
+        out = None if self.out is None else Affine.of(self.out)
+        return GatedLayer(self.weight, bias, self.dilation, out, skip)

@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from seqmem.config import validated
-from seqmem.layers.head import Head
+from seqmem.layers.head import Head, Sampler
+from seqmem.models.token_loop import SteppedLoop, TokenLoop
 from seqmem.ops import Ops
 from seqmem.state import State
 
@@ -22,6 +23,17 @@ class ModelConfig(BaseModel):
 
     vocab_size: int = Field(gt=0)
     segment_len: int = Field(gt=0, description="memories move at its multiples")
+    num_phases: int = Field(
+        1,
+        gt=0,
+        description="kinds of tokens that alternate, as bytes of a sample; each has an equal part of the ids",
+    )
+
+    @model_validator(mode="after")
+    def _phases_are_equal(self):
+        if self.vocab_size % self.num_phases:
+            raise ValueError(f"vocab_size = {self.vocab_size} is not a multiple of num_phases = {self.num_phases}")
+        return self
 
     @property
     def unroll_len(self) -> int:
@@ -104,6 +116,10 @@ class CausalModel(nn.Module):
     def generation_step(self, state: State) -> GenerationStep:
         """Go on from ``state`` token by token, in the fastest way its backend offers; valid while the weights stay."""
         return ForwardStep(self, state)
+
+    def token_loop(self, state: State, sampler: Sampler) -> TokenLoop:
+        """Go on from ``state`` many tokens at a time, in the fastest way its backend offers; valid likewise."""
+        return SteppedLoop(self, state, sampler)
 
     def forward(self, inputs: Tensor, state: State | None = None) -> Output:
         raise NotImplementedError

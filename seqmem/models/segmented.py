@@ -12,33 +12,18 @@ from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from seqmem.layers.attention import Block, RelativeTerms, SelfAttention
 from seqmem.layers.feed_forward import feed_forward
+from seqmem.layers.logistics import EmbeddingLogisticMixture
 from seqmem.layers.vocabulary import AdaptiveSoftmax, TiedSoftmax
-from seqmem.models.base import CausalModel, GenerationStep, ModelConfig, Output, split_at_borders
+from seqmem.models.base import CausalModel, GenerationStep, Output, split_at_borders
+from seqmem.models.segmented_config import SegmentedConfig
 from seqmem.models.segmented_step import SegmentedStep
 from seqmem.ops import Band, Ops, StepProgram
 from seqmem.ops.step import Norm, StepBuffers
 from seqmem.state import State
-
-
-class SegmentedConfig(ModelConfig):
-    """What the segmented transformers have in common."""
-
-    num_layers: int = Field(gt=0)
-    d_model: int = Field(gt=0)
-    num_heads: int = Field(gt=0)
-    head_dim: int = Field(gt=0)
-    d_inner: int = Field(gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
-    pre_norm: bool = Field(False, description="pre-LN blocks and a final LN; the papers are post-LN")
-    cutoffs: tuple[int, ...] = Field((), description="adaptive softmax clusters; plain softmax when empty")
-    div_value: float = Field(1.0, ge=1)
-    init_std: float = Field(0.02, gt=0)
 
 
 @dataclass(frozen=True)
@@ -88,21 +73,25 @@ class SegmentedTransformer(CausalModel):
     """Blocks, vocabulary and clock; subclasses say how positions enter and what memory is."""
 
     config: SegmentedConfig
-    head: TiedSoftmax | AdaptiveSoftmax
+    head: TiedSoftmax | AdaptiveSoftmax | EmbeddingLogisticMixture
     blocks: nn.ModuleList
 
     def __init__(self, config: SegmentedConfig, ops: Ops):
         super().__init__()
         self.config = config
         self.ops = ops
-        self.head = (
-            AdaptiveSoftmax(config.vocab_size, config.d_model, config.cutoffs, config.div_value)
-            if config.cutoffs
-            else TiedSoftmax(config.vocab_size, config.d_model)
-        )
+        self.head = self._head()
         self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
         self.final_norm = nn.LayerNorm(config.d_model) if config.pre_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
+
+    def _head(self) -> TiedSoftmax | AdaptiveSoftmax | EmbeddingLogisticMixture:
+        c = self.config
+        if c.head == "logistic-mixture":
+            return EmbeddingLogisticMixture(c.vocab_size, c.d_model, c.num_logistics)
+        if c.cutoffs:
+            return AdaptiveSoftmax(c.vocab_size, c.d_model, c.cutoffs, c.div_value)
+        return TiedSoftmax(c.vocab_size, c.d_model)
 
     def _blocks(self) -> Iterator[Block]:
         return cast(Iterator[Block], iter(self.blocks))

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqmem.layers.positions import sinusoid
-from seqmem.models.segmented import SegmentedConfig, SegmentedTransformer
+from seqmem.models.segmented import SegmentedTransformer
+from seqmem.models.segmented_config import SegmentedConfig
 from seqmem.ops import Ops
 
 

@@ -12,7 +12,8 @@ from seqmem.layers.attention import RelativeTerms
 from seqmem.layers.positions import sinusoid
 from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import Lengths, Ranges, per_layer, span
-from seqmem.models.segmented import SegmentedConfig, SegmentedTransformer
+from seqmem.models.segmented import SegmentedTransformer
+from seqmem.models.segmented_config import SegmentedConfig
 from seqmem.ops import Band, Ops
 
 

@@ -1,7 +1,6 @@
 """WaveNet (van den Oord et al. 2016, arXiv 1609.03499)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
@@ -10,14 +9,21 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqmem.errors import SeqmemError
-from seqmem.layers.dilated_conv import GatedConvolution, TokenConvolution
+from seqmem.layers.dilated_conv import GatedConvolution, TokenConvolution, ValueConvolution
+from seqmem.layers.head import Sampler
+from seqmem.layers.logistics import LogisticMixture
 from seqmem.layers.vocabulary import Softmax
 from seqmem.models.base import CausalModel, ModelConfig, Output
-from seqmem.ops import Ops
+from seqmem.models.head_choice import HeadChoice
+from seqmem.models.token_loop import TokenLoop
+from seqmem.models.wavenet_loop import QueuedTokenLoop
+from seqmem.models.wavenet_state import WaveNetState
+from seqmem.ops import ConvolutionProgram, Ops
+from seqmem.ops.step import Affine
 from seqmem.state import State
 
 
-class WaveNetConfig(ModelConfig):
+class WaveNetConfig(HeadChoice):
     """Configuration of :class:`WaveNet`; ``segment_len`` is the length of truncated backpropagation.
 
     Dilations are 1, 2, 4, ... within a stack, and begin anew in each.
@@ -55,23 +61,6 @@ class WaveNetConfig(ModelConfig):
     @property
     def memory_note(self) -> str:
         return f"the last {self.receptive_field} tokens"
-
-
-@dataclass(frozen=True)
-class WaveNetState(State):
-    """What the convolutions have yet to look back at, oldest first.
-
-    Args:
-        tokens: the last ``initial_kernel - 1`` ids, ``[B, K - 1]``.
-        layers: for each layer its last ``(kernel_size - 1) * dilation`` inputs, ``[B, P, C]``.
-        condition: class of each stream, int64 ``[B]``; 0 without conditioning.
-        position: tokens seen so far.
-    """
-
-    tokens: Tensor
-    layers: tuple[Tensor, ...]
-    condition: Tensor
-    position: int
 
 
 class WaveNet(CausalModel):
@@ -129,14 +118,16 @@ class WaveNet(CausalModel):
     }
 
     config: WaveNetConfig
-    head: Softmax
+    head: Softmax | LogisticMixture
 
     def __init__(self, config: WaveNetConfig, ops: Ops):
         super().__init__()
         self.config = config
         self.ops = ops
         c = config
-        self.first = TokenConvolution(c.vocab_size, c.residual_channels, c.initial_kernel)
+        of_levels = c.head == "logistic-mixture"
+        first = ValueConvolution if of_levels else TokenConvolution
+        self.first = first(c.vocab_size, c.residual_channels, c.initial_kernel)
         self.layers = nn.ModuleList(
             GatedConvolution(
                 c.residual_channels, c.gate_channels, c.kernel_size, dilation, index == c.num_layers - 1, ops
@@ -146,7 +137,11 @@ class WaveNet(CausalModel):
         self.conditions = nn.Embedding(c.num_conditions, c.num_layers * 2 * c.gate_channels)
         self.skips = nn.Linear(c.num_layers * c.gate_channels, c.skip_channels)
         self.hidden = nn.Linear(c.skip_channels, c.skip_channels)
-        self.head = Softmax(c.vocab_size, c.skip_channels)
+        self.head = (
+            LogisticMixture(c.vocab_size, c.skip_channels, c.num_logistics)
+            if of_levels
+            else Softmax(c.vocab_size, c.skip_channels)
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -201,3 +196,25 @@ class WaveNet(CausalModel):
         if not self.config.num_conditions:
             return [None] * self.config.num_layers
         return [*self.conditions(state.condition).chunk(self.config.num_layers, 1)]
+
+    def token_loop(self, state: State, sampler: Sampler) -> TokenLoop:
+        assert isinstance(state, WaveNetState)
+        loop = self.ops.compile_loop(self.program(state))
+        return super().token_loop(state, sampler) if loop is None else QueuedTokenLoop(loop, state, sampler)
+
+    @torch.no_grad()
+    def program(self, state: WaveNetState) -> ConvolutionProgram:
+        """The whole model, as it generates for the state's conditions; weights are shared."""
+        c = self.config
+        weights = self.skips.weight.chunk(c.num_layers, 1)
+        skips = [Affine(weight, None if index else self.skips.bias) for index, weight in enumerate(weights)]
+        return ConvolutionProgram(
+            first=self.first.weight,
+            first_bias=self.first.bias,
+            layers=tuple(map(GatedConvolution.description, self._layers(), skips, self._conditions(state))),
+            hidden=Affine.of(self.hidden),
+            head=Affine(self.head.weight, self.head.bias),
+            kind=c.head,
+            num_classes=c.vocab_size,
+            num_phases=c.num_phases,
+        )

@@ -40,15 +40,14 @@ class QueueLoop:
     def _read(self, queues: Queues, token: Tensor) -> Float[Tensor, "B O"]:
         """What the head gives after one more token."""
         program, time = self._program, queues.position
-        recent = _with_newest(queues.tokens, token, time, 1)
-        taps = zip(recent, program.first, strict=True)
-        x = sum((self._embedded(ids, table) for ids, table in taps), program.first_bias)
-        skips = 0
+        recent = zip(_with_newest(queues.tokens, token, time, 1), program.first, strict=True)
+        x = sum((self._embedded(ids, table) for ids, table in recent), program.first_bias)
+        skips = []
         for layer, taps, ring in zip(program.layers, self._taps, queues.layers, strict=True):
             x, skip = self._through(layer, taps, _with_newest(ring, x, time, layer.dilation))
-            skips = skips + skip
+            skips.append(skip)
         queues.position += 1
-        return program.head(program.hidden(skips.relu()).relu())
+        return program.head(program.hidden(torch.stack(skips).sum(0).relu()).relu())
 
     def _embedded(self, ids: Int[Tensor, "B"], table: Float[Tensor, "V C"]) -> Float[Tensor, "B C"]:
         if self._program.kind == "softmax":
