@@ -72,7 +72,7 @@ def command(
         raise SeqmemError(f"run '{run}' was trained on text; name an audio run, or write text by seqmem generate {run}")
     given = {"seconds": seconds, "temperature": temperature, "top_p": top_p}
     options = recipe.generate.model_copy(update={key: value for key, value in given.items() if value is not None})
-    paths = _numbered(out or run_folder(run) / "samples" / f"seed-{seed}.wav", batch)
+    paths = _numbered(out or _from_here(run_folder(run)) / "samples" / f"seed-{seed}.wav", batch)
     codec = load_codec(run)
     samples = _read_prompt(prompt, codec)
     model = load(run, bind(backend or recipe.backend)).to(default_device())
@@ -90,8 +90,13 @@ def newest_audio_run(folder: Path) -> Path:
     checkpoints = sorted(folder.glob("**/checkpoints/step-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for checkpoint in checkpoints:
         if _makes_sound(checkpoint):
-            return run_folder(checkpoint).relative_to(Path.cwd())
-    raise SeqmemError(f"no audio run in folder '{folder}'; make one by seqmem train audio, or name a run")
+            return _from_here(run_folder(checkpoint))
+    raise SeqmemError(f"no audio run in folder '{folder}'; make one by seqmem train recipes/audio, or name a run")
+
+
+def _from_here(path: Path) -> Path:
+    """An absolute path, relative where it lies in the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _makes_sound(checkpoint: Path) -> bool:
@@ -116,7 +121,7 @@ def _read_prompt(path: Path | None, codec: Codec) -> np.ndarray:
 
     if path is None:
         return np.empty(0, np.int16)
-    from seqmem.data.audio_files import read_sound
+    from seqmem.data.audio_read import read_sound
 
     return read_sound(path, codec.sample_rate)
 

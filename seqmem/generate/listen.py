@@ -9,7 +9,8 @@ from itertools import groupby
 
 import numpy as np
 
-FULL_SCALE = 32768
+from seqmem.data.samples import FULL_SCALE
+
 FRAME_SECONDS = 0.05
 FRAMES_AT_ONCE = 256  # bounds memory
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from seqmem.data.samples import FULL_SCALE
 from seqmem.report.style import color, saved_figure
 
-FULL_SCALE = 32768
 NUM_COLUMNS = 1200  # what the picture can resolve
 WINDOW_SECONDS = 0.032
 RANGE_DB = 80.0
