@@ -68,6 +68,6 @@ def test_streaming_benchmark_measures_both_lengths_to_their_ends():
 
 def test_peers_are_listed():
     comparisons = {path.stem for path in (ROOT / "tools" / "peers").glob("*.py")} - {"__main__", "environment"}
-    assert comparisons >= {"compressive", "transformer_xl"}
+    assert comparisons >= {"compressive", "transformer_xl", "wavenet"}
     usage = run("tools/peers", "--help")
     assert [name for name in sorted(comparisons) if name not in usage] == []

@@ -13,6 +13,7 @@ REQUIREMENTS = ("transformers==4.30.2", "einops==0.8.2", "pyyaml>=6")
 ALONE = (
     "compressive-transformer-pytorch==0.4.0",
     "mogrifier==0.0.5",
+    "wavenet-vocoder==0.1.1",
     "labml==0.5.3",
     "labml-helpers==0.4.89",
     "labml-nn==0.5.1",
