@@ -18,7 +18,7 @@ def command(runs: tuple[Path, ...], recipe: str | None, out: Path | None) -> Non
     """Compare RUNs, or the runs that a recipe's compare.toml names, at equal tokens and equal seconds.
 
     Runs that differ in train.seed alone are one entry. With --recipe, what is not trained yet is trained first; after
-    Ctrl-C the same command goes on.
+    Ctrl-C the same command goes on. Where models make sound, a sound of each and its picture are put beside the table.
     """
     if bool(runs) == bool(recipe):
         raise click.UsageError("Name either runs or --recipe RECIPE.")

@@ -16,7 +16,8 @@ from rich.console import Console
 def command(runs: tuple[Path, ...], out: Path | None) -> None:
     """Draw RUN's loss, bits/byte, gradient norm and speed over the tokens it has seen; several runs are overlaid.
 
-    Auxiliary losses and the mass of attention on memory and segment are drawn where a model has them.
+    Runs of sound have bits/sample instead. Auxiliary losses and the mass of attention on memory and segment are drawn
+    where a model has them.
     """
     from seqmem.report.plots import plot_runs
 

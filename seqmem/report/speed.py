@@ -29,7 +29,7 @@ from seqmem.train.setup import prepare_data, start_session
 ROUNDS = 8
 STEPS_A_ROUND = 4
 GENERATED_TOKENS = 100  # of text, at least; a whole segment where that is longer
-LOOPED_TOKENS = 2000  # of sound, likewise
+LOOPED_TOKENS = 500  # of sound, likewise
 
 
 class Machine(Section):

@@ -18,7 +18,10 @@ TOKENS_A_STEP = 16
 
 @pytest.fixture
 def recipe() -> Callable[..., Recipe]:
-    """``recipe(steps=10)`` with changes to its training section, or ``recipe(model={...})``; with a codec, of WaveNet."""
+    """``recipe(steps=10)`` with changes to its training section, or ``recipe(model={...})``.
+
+    With a ``codec`` it is a recipe of WaveNet.
+    """
 
     def make(model: dict[str, Any] | None = None, codec: dict[str, Any] | None = None, **train: Any) -> Recipe:
         lstm = {"name": "lstm", "num_layers": 1, "d_model": 8, "segment_len": 8}

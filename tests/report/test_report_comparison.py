@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqmem.config import Recipe, TokenizerConfig
+from seqmem.config import CodecConfig, Recipe, TokenizerConfig
+from seqmem.data.audio_report import Report
+from seqmem.data.audio_store import write
+from seqmem.data.audio_tokens import AudioCorpus
+from seqmem.data.codec import Codec
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
@@ -192,6 +196,25 @@ def test_runs_on_text_that_changed_in_between_are_not_compared(run: Run):
     with pytest.raises(SeqmemError, match=r"first' and '.*longer' differ in length of the validation split: "):
         check_same_text([first, same, longer])
     with pytest.raises(SeqmemError, match=r"first' and '.*other' differ in tokenizer: "):
+        check_same_text([first, other])
+
+
+def put_sound(folder: Path, store: Path, level: int) -> None:
+    """What a run that found a sound of ``level`` in ``store`` leaves."""
+    codec = Codec(CodecConfig(sample_rate=8000))
+    codec.save(folder / "codec")
+    sounds = {split: [("one", [np.full(9, level, np.int16)])] for split in ("train", "validation", "test")}
+    report = Report(8000, "", 1, {}, {}, [], 0.0, 0.0, 0.0, 0.0, [])
+    AudioCorpus.build(write(store, 8000, sounds, "A sound.", "", report), codec).save(folder / "tokens")
+
+
+def test_runs_on_sounds_that_changed_in_between_are_not_compared(run: Run, tmp_path: Path):
+    first, same, other = (run(name, {}, codec={"sample_rate": 8000}) for name in ("first", "same", "other"))
+    put_sound(first.path, tmp_path / "a", 5)
+    put_sound(same.path, tmp_path / "b", 5)
+    put_sound(other.path, tmp_path / "c", 6)
+    check_same_text([first, same])
+    with pytest.raises(SeqmemError, match=r"first' and '.*other' differ in sounds: "):
         check_same_text([first, other])
 
 

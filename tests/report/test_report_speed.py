@@ -82,7 +82,7 @@ def test_sound_goes_on_in_the_models_loop(monkeypatch: pytest.MonkeyPatch):
     draw = speed._looper(model, np.arange(100))
     draw()
     draw()
-    assert read == [([23], 2000), ([5], 2000)]
+    assert read == [([23], 500), ([5], 500)]
 
 
 @pytest.mark.parametrize(("segment_len", "num_generated"), [(8, 100), (120, 120)])
