@@ -26,6 +26,7 @@ import numpy as np
 
 from seqmem.data.audio_files import BadFileError, OpenSound, SoundFile, open_sound
 from seqmem.data.audio_report import SILENCE, Measures, Verdict
+from seqmem.data.audio_splits import Part
 from seqmem.data.resample import resampled
 from seqmem.data.samples import FULL_SCALE, to_int16
 from seqmem.errors import SeqmemError
@@ -48,16 +49,14 @@ class Piece:
     verdicts: list[Verdict]
     measures: Measures
 
-    def blocks(self, name: str, first: float, last: float) -> Iterator[np.ndarray]:
-        """The samples of a file from the share ``first`` to the share ``last`` of its length, in blocks ``[n]``."""
-        before = [verdict.name for verdict in self.verdicts].index(name)
+    def blocks(self, part: Part) -> Iterator[np.ndarray]:
+        """The samples of a part of a file in blocks ``[n]``."""
+        before = [verdict.name for verdict in self.verdicts].index(part.name)
         begin = sum(verdict.num_samples for verdict in self.verdicts[:before])
-        length = self.verdicts[before].num_samples
-        position, end = begin + round(first * length), begin + round(last * length)
-        while position < end:
-            count = min(BLOCK_SAMPLES, end - position)
-            yield np.fromfile(self.path, np.int16, count, offset=2 * position)
-            position += count
+        within = part.within(self.verdicts[before].num_samples)
+        for position in within[::BLOCK_SAMPLES]:
+            count = min(BLOCK_SAMPLES, within.stop - position)
+            yield np.fromfile(self.path, np.int16, count, offset=2 * (begin + position))
 
 
 def convert(

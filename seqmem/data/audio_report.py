@@ -1,7 +1,7 @@
 """What is in a folder of sounds, in numbers: what was kept and dropped and why, and how loud the kept sounds are."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -98,7 +98,8 @@ class Report:
 
     Attributes:
         rule: how files came into splits.
-        files, seconds: of what was kept, by split; a file that was cut into splits counts in each.
+        num_files: that were kept.
+        seconds: of them, by split.
         dropped: files and seconds by reason.
         bad_files: name, reason and detail of the first that were dropped.
         peak: the largest magnitude in the files; 1 is full scale.
@@ -110,7 +111,7 @@ class Report:
 
     sample_rate: int
     rule: str
-    files: dict[str, int]
+    num_files: int
     seconds: dict[str, float]
     dropped: dict[str, dict[str, float]]
     bad_files: list[dict[str, str]]
@@ -125,22 +126,23 @@ class Report:
         cls,
         sample_rate: int,
         rule: str,
-        splits: Mapping[str, list[int]],
-        dropped: list[Verdict],
+        num_files: int,
+        num_samples: Mapping[str, int],
         measures: Measures,
+        dropped: Sequence[Verdict] = (),
     ) -> Self:
         """Put together what was found.
 
         Args:
-            splits: the samples of each recording, by split.
-            dropped: every file that was dropped.
+            num_samples: that were kept, by split.
+            dropped: every file that was.
         """
         count = max(1, measures.num_samples)
         return cls(
             sample_rate,
             rule,
-            {split: len(splits[split]) for split in SPLITS},
-            {split: sum(splits[split]) / sample_rate for split in SPLITS},
+            num_files,
+            {split: num_samples[split] / sample_rate for split in SPLITS},
             _by_reason(dropped),
             [{"name": bad.name, "reason": bad.reason, "detail": bad.detail} for bad in dropped[:MAX_BAD_FILES]],
             measures.peak,
@@ -149,6 +151,24 @@ class Report:
             measures.num_silent / count,
             [number / count for number in measures.histogram],
         )
+
+    def table(self) -> str:
+        """For a reader, in a few lines."""
+        by_split = ", ".join(f"{seconds / 3600:.3f} {split}" for split, seconds in self.seconds.items())
+        lost = {reason: f"{int(what['files']):,} {reason}" for reason, what in self.dropped.items()}
+        num_lost = int(sum(what["files"] for what in self.dropped.values()))
+        hours_lost = sum(what["seconds"] for what in self.dropped.values()) / 3600
+        rows = [
+            ("files", f"{self.num_files:,} kept, {num_lost:,} dropped{': ' if lost else ''}{', '.join(lost.values())}"),
+            ("hours", f"{sum(self.seconds.values()) / 3600:.3f} kept ({by_split}), {hours_lost:.3f} dropped"),
+            ("splits", self.rule),
+            ("peak", f"{self.peak:.3f} of full scale"),
+            ("DC offset", f"{self.dc_offset:+.5f} of full scale"),
+            ("clipped", f"{self.clipped:.4%} of the values"),
+            ("silence", f"{self.silent:.1%} of the time"),
+        ]
+        rows += [("bad file", f"{bad['name']}: {bad['reason']} ({bad['detail']})") for bad in self.bad_files]
+        return "\n".join(f"{name:<10} {value}" for name, value in rows)
 
     def save(self, folder: Path) -> None:
         """Write ``report.json`` into ``folder``."""
@@ -161,7 +181,7 @@ class Report:
         return cls(**values)
 
 
-def _by_reason(dropped: list[Verdict]) -> dict[str, dict[str, float]]:
+def _by_reason(dropped: Sequence[Verdict]) -> dict[str, dict[str, float]]:
     reasons = sorted({verdict.reason for verdict in dropped})
     groups = {reason: [verdict.seconds for verdict in dropped if verdict.reason == reason] for reason in reasons}
     return {reason: {"files": len(seconds), "seconds": sum(seconds)} for reason, seconds in groups.items()}

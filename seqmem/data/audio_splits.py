@@ -23,6 +23,10 @@ class Part(NamedTuple):
     first: float = 0.0
     last: float = 1.0
 
+    def within(self, length: int) -> range:
+        """Of a recording of ``length`` samples, the ones that are meant."""
+        return range(round(self.first * length), round(self.last * length))
+
 
 class Splits(NamedTuple):
     """Parts of files by split, and the rule in words."""
@@ -55,8 +59,7 @@ def split_files(root: Path, files: Sequence[SoundFile]) -> Splits:
     for split in ("train", "validation"):
         if not parts[split]:
             raise SeqmemError(f"sounds '{root}', {rule}: no usable file for {split}; add one")
-    num_out = len(files) - sum(map(len, parts.values()))
-    return Splits(parts, rule + (f"; {num_out} elsewhere left out" if num_out else ""))
+    return Splits(parts, rule)
 
 
 Named = tuple[dict[str, str], str]

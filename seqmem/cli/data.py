@@ -1,0 +1,47 @@
+"""``seqmem data``: what recipes train on, made ready."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Make data ready for training, and look at it."""
+
+
+@command.command("prepare-audio")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the store.  [default: one in the user's cache, where training on PATH looks for it]",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(1000, 192000),
+    default=16000,
+    show_default=True,
+    help="Samples a second; a recipe's is its codec.sample_rate.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, at most.  [default: one for each core]")
+def prepare_audio(path: Path, out: Path | None, sample_rate: int, workers: int | None) -> None:
+    """Convert the WAV, FLAC and OGG files of PATH to 16-bit samples of one channel and rate, and report on them.
+
+    PATH is a folder, searched with its subfolders, a .jsonl manifest or one file. Corrupt, empty and silent files are
+    named and left out. After Ctrl-C or a crash the same command goes on.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from seqmem.data.audio_prepare import prepare
+    from seqmem.report.levels import drawn_report
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("files", total=None)
+        store = prepare(
+            path, sample_rate, out, workers, lambda done, total: bar.update(task, advance=done, total=total)
+        )
+    click.echo(f"{store.note}\n\n{store.report.table()}\n\nstore      {store.folder}\npicture    {drawn_report(store)}")
+    click.echo(f"\nNext: seqmem train recipes/audio --data {store.folder} --codec.sample_rate {sample_rate}")
