@@ -136,14 +136,21 @@ def _write(generator: AudioGenerator, seconds: float, sample_rate: int, paths: l
     num_samples = max(1, round(seconds * sample_rate))
     console = Console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.fields[done]:.1f} of {task.fields[seconds]:g} s"), TimeRemainingColumn())
-    start, done = time.perf_counter(), 0
+    done, moments = 0, [(0, time.perf_counter())]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=num_samples, done=0.0, seconds=seconds)
         for written in stream_to_wav(generator.blocks(num_samples), paths, sample_rate):
             done += written
+            moments.append((done, time.perf_counter()))
             progress.update(task, completed=done, done=done / sample_rate)
-    rate = len(paths) * num_samples / (time.perf_counter() - start)
+    rate = len(paths) * _samples_per_second(moments)
     click.echo(f"{rate:,.0f} samples/s, real-time factor {sample_rate / rate:.2g} (seconds for a second of sound)")
+
+
+def _samples_per_second(moments: list[tuple[int, float]]) -> float:
+    """From samples done and seconds, at the start and after each block; the first, which may compile, not counted."""
+    (before, start), (after, end) = moments[min(1, len(moments) - 2)], moments[-1]
+    return (after - before) / (end - start)
 
 
 def _look_at(path: Path, sample_rate: int) -> None:

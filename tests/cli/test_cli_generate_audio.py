@@ -198,3 +198,8 @@ def test_the_bar_shows_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("FORCE_COLOR", "1")
     generate_audio._write(Generator(), 1.0, RATE, [tmp_path / "x.wav"])  # type: ignore[arg-type]
     assert "1.0 of 1 s" in capsys.readouterr().err
+
+
+def test_the_first_of_several_blocks_is_not_timed():
+    assert generate_audio._samples_per_second([(0, 5.0), (40, 25.0), (80, 26.0), (100, 26.5)]) == 40
+    assert generate_audio._samples_per_second([(0, 5.0), (40, 25.0)]) == 2
