@@ -9,6 +9,7 @@ import numpy as np
 
 from seqmem.data.atomic import atomic_folder
 from seqmem.data.codec import Codec
+from seqmem.data.linear_prediction import Baselines, baselines
 from seqmem.errors import SeqmemError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class AudioCorpus:
     splits: dict[str, EncodedSamples]
     starts: dict[str, np.ndarray]
     store: "AudioStore"
+    codec: Codec
 
     @classmethod
     def build(cls, store: "AudioStore", codec: Codec) -> Self:
@@ -74,7 +76,12 @@ class AudioCorpus:
         starts = {
             split: (places[:, None] * size + np.arange(size)).reshape(-1) for split, places in store.starts.items()
         }
-        return cls(store.folder.name, store.note, splits, starts, store)
+        return cls(store.folder.name, store.note, splits, starts, store, codec)
+
+    def baselines(self, split: str) -> Baselines | None:
+        """What the sounds of a split cost without a neural network, counted on the training split."""
+        samples, starts = self.store.samples, self.store.starts
+        return baselines(samples["train"], samples[split], starts[split], self.codec)
 
     def save(self, folder: Path) -> None:
         """Write into ``folder`` where the sounds are, replacing what is there."""

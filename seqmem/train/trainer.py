@@ -7,6 +7,7 @@ from statistics import fmean
 from rich.console import Console
 
 from seqmem.config import Recipe
+from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.errors import SeqmemError
 from seqmem.ops import bind
 from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint, vocabulary_folder
@@ -71,6 +72,8 @@ class Trainer:
             "device": f"{session.device}{threads}",
             "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",
         }
+        if isinstance(self._corpus, AudioCorpus):
+            rows["to beat"] = f"{self._corpus.baselines('validation') or 'not counted, too many levels'} (validation)"
         self._say("\n".join(f"{name:<10} {value}" for name, value in rows.items()))
 
     def loop(self) -> bool:
