@@ -13,7 +13,6 @@ BLOCK_LEN = 1 << 16
 MAX_BLOCKS = 64  # 4 million samples, from all over a split
 FRAMES_A_SECOND = 100
 FRAMES_BACK = 4
-NUM_VIRTUAL = 10.0
 RIDGE = 1e-3
 
 
@@ -72,7 +71,7 @@ def baselines(train: np.ndarray, held_out: np.ndarray, starts: np.ndarray, codec
 
 
 def _blocks(samples: np.ndarray, codec: Codec) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Evenly spaced blocks: where each begins, ``[n, ORDER + 1]`` decoded samples, the last the true one, and levels."""
+    """Evenly spaced blocks: where each begins, ``[n, ORDER + 1]`` decoded samples, the last the true one; its level."""
     begins = np.arange(0, len(samples), BLOCK_LEN)
     if len(begins) > MAX_BLOCKS:
         begins = begins[np.linspace(0, len(begins) - 1, MAX_BLOCKS).astype(int)]
@@ -132,9 +131,14 @@ def _normalised(counts: np.ndarray) -> np.ndarray:
 
 
 def _conditional(counts: np.ndarray) -> np.ndarray:
-    """Distribution of the level given the predicted one ``[L, L]`` from how often they met."""
+    """Distribution of the level given the predicted one ``[L, L]`` from how often they met.
+
+    Smoothed towards that of their difference, the more the more kinds of level follow on few occasions (Witten and
+    Bell 1991, method C).
+    """
     num_levels = len(counts)
     predicted, level = np.indices(counts.shape)
     by_difference = np.bincount((level - predicted + num_levels).ravel(), counts.ravel(), 2 * num_levels) + 0.1
     prior = _normalised(by_difference[level - predicted + num_levels])
-    return _normalised(counts + NUM_VIRTUAL * prior)
+    num_kinds = np.maximum(1, (counts > 0).sum(1, keepdims=True))
+    return _normalised(counts + num_kinds * prior)

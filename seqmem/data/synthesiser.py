@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 
 from seqmem.data.corpus import SPLITS
 
@@ -74,9 +75,10 @@ def _string(rng: np.random.Generator, hertz: float, seconds: float, sample_rate:
     The Theory of Sound, 1877, 133); what is heard is nearer its velocity, sin(k pi p) / k. High partials die first.
     """
     t = np.arange(round(seconds * sample_rate)) / sample_rate
-    k = np.arange(1, min(MAX_PARTIALS, int(0.45 * sample_rate / hertz)) + 1)[:, None]
-    amplitudes = np.sin(k * np.pi * rng.uniform(0.1, 0.4)) / k
-    partials = amplitudes * np.exp(-4.0 * (1 + 0.3 * k) * t) * np.sin(2 * np.pi * hertz * k * t)
+    k = np.arange(MAX_PARTIALS + 1)
+    amplitudes = np.sin(k * np.pi * rng.uniform(0.1, 0.4)) / np.maximum(k, 1)
+    audible = np.where(k * hertz < 0.45 * sample_rate, amplitudes, 0)
+    partials = polyval(np.exp((-1.2 + 2j * np.pi * hertz) * t), audible).imag  # z^k is partial k
     loudness = rng.uniform(0.5, 0.9) / np.abs(amplitudes).sum()
     damping = np.minimum(1, np.arange(len(t))[::-1] / (0.01 * sample_rate))
-    return (loudness * damping * partials.sum(0)).astype(np.float32)
+    return (loudness * damping * np.exp(-4 * t) * partials).astype(np.float32)
