@@ -29,6 +29,7 @@ def command(
     """Write text with RUN, a run's folder or one of its checkpoints."""
     import torch
 
+    from seqmem.errors import SeqmemError
     from seqmem.generate.sampling import Sampler
     from seqmem.generate.text import generate
     from seqmem.ops import bind
@@ -36,6 +37,8 @@ def command(
     from seqmem.train.device import default_device
 
     recipe = load_recipe_of(run)
+    if recipe.codec:
+        raise SeqmemError(f"run '{run}' makes sound, not text; use seqmem generate-audio {run}")
     given = {"prompt": prompt, "tokens": tokens, "temperature": temperature, "top_p": top_p}
     options = recipe.generate.model_copy(update={key: value for key, value in given.items() if value is not None})
     model = load(run, bind(backend or recipe.backend)).to(default_device())

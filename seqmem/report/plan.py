@@ -6,6 +6,9 @@
     seeds = [1, 2, 3]
     baseline = "transformer-xl"  # whose parameters, tokens and seconds the others are held to
 
+    [all]
+    train.steps = 1000  # instead of the recipe's
+
     [runs.control]
     model.mem_len = 0
 
@@ -39,6 +42,7 @@ class ComparisonFile(Section):
     title: str
     seeds: list[int] = Field(min_length=1)
     baseline: str
+    all: dict[str, Any] = {}
     runs: dict[str, dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -119,16 +123,18 @@ def load_plan(source: str) -> Plan:
     except ValueError as error:  # not UTF-8 or not TOML
         raise SeqmemError(f"{file}: not a comparison: {error}") from None
     content = validated(ComparisonFile, values, str(file))
-    settings = {name: dotted(table) for name, table in content.runs.items()}
+    own = {name: dotted(table) for name, table in content.runs.items()}
+    for name, changes in own.items():
+        for key in ("train.seed", "train.steps"):
+            if key in changes:
+                raise SeqmemError(f"{file} [runs.{name}]: {key} is the same for all entries; remove it here")
+    settings = {name: dotted(content.all) | changes for name, changes in own.items()}
     recipes = {name: _entry_recipe(source, f"{file} [runs.{name}]", settings[name]) for name in settings}
     check_comparable(recipes)
     return Plan(source, file.parent, content.title, content.seeds, content.baseline, settings, recipes)
 
 
 def _entry_recipe(source: str, where: str, settings: dict[str, Any]) -> Recipe:
-    for key in ("train.seed", "train.steps"):
-        if key in settings:
-            raise SeqmemError(f"{where}: {key} is the same for all entries; remove it here")
     try:
         recipe = load_recipe(source, settings)
         tokens_a_step(recipe)  # builds the model's configuration, and so finds what is wrong in it

@@ -132,3 +132,13 @@ def test_a_recipe_without_a_comparison_is_refused(folder: Path):
     (folder / "compare.toml").unlink()
     with pytest.raises(SeqmemError, match=r"has no compare\.toml beside it"):
         load_plan(str(folder))
+
+
+def test_settings_of_all_come_before_an_entrys_own(folder: Path):
+    (folder / "compare.toml").write_text(
+        COMPARISON.replace("[runs.control]", "[all]\ntrain.steps = 60\ntrain.batch_size = 4\n[runs.control]")
+    )
+    plan = load_plan(str(folder))
+    assert plan.settings["slim"] == {"train.steps": 60, "train.batch_size": 1}
+    assert {name: recipe.train.batch_size for name, recipe in plan.recipes.items()} == {"control": 4, "xl": 4, "slim": 1}
+    assert plan.budget({"xl": speed(100.0)}) == Budget(60 * 4 * 8, 60 * 4 * 8 / 100.0)
