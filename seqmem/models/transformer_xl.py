@@ -76,7 +76,9 @@ class TransformerXL(SegmentedTransformer):
     ``segment_len`` whatever the calls, and pre-LN, an option here, ends with an LN.
 
     Memory may be long in some layers and short in others, and lower layers may be limited to a short range (Rae and
-    Razavi 2020, arXiv 2007.03356).
+    Razavi 2020, arXiv 2007.03356). On waveforms ``head = "logistic-mixture"`` is the alternative to the tied softmax;
+    ``audio-40m`` has the layers, lengths and parameters of Rae et al. (2019, section 5.7), ``audio-cpu`` as many
+    parameters as the other models' size of that name.
     """
 
     Config: ClassVar[type[ModelConfig]] = TransformerXLConfig
@@ -143,6 +145,27 @@ class TransformerXL(SegmentedTransformer):
             mem_len=384,
             cutoffs=(20000, 40000, 200000),
             div_value=4.0,
+        ),
+        "audio-40m": dict(
+            vocab_size=256,
+            num_layers=20,
+            d_model=384,
+            num_heads=6,
+            head_dim=64,
+            d_inner=1600,
+            dropout=0.1,
+            segment_len=768,
+            mem_len=768,
+        ),
+        "audio-cpu": dict(
+            vocab_size=256,
+            num_layers=4,
+            d_model=96,
+            num_heads=6,
+            head_dim=16,
+            d_inner=288,
+            segment_len=512,
+            mem_len=512,
         ),
     }
 

@@ -77,7 +77,7 @@ class WaveNet(CausalModel):
 
     Config: ClassVar[type[ModelConfig]] = WaveNetConfig
     # Published: channels and layers of ibab (github.com/ibab/tensorflow-wavenet), 30 layers of about 40M parameters in
-    # all (Rae et al. 2019, section 5.7). Ours: everything else.
+    # all (Rae et al. 2019, section 5.7). Ours: everything else; audio-cpu has as many parameters as the other models'.
     SIZES: ClassVar[dict[str, dict]] = {
         "tiny": dict(
             vocab_size=256,
@@ -96,6 +96,15 @@ class WaveNet(CausalModel):
             gate_channels=32,
             skip_channels=128,
             segment_len=2048,
+        ),
+        "audio-cpu": dict(
+            vocab_size=256,
+            num_layers=20,
+            num_stacks=2,
+            residual_channels=48,
+            gate_channels=48,
+            skip_channels=128,
+            segment_len=512,
         ),
         "ibab": dict(
             vocab_size=256,
