@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from seqmem.errors import SeqmemError
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))

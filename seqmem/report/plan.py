@@ -42,7 +42,7 @@ class ComparisonFile(Section):
     title: str
     seeds: list[int] = Field(min_length=1)
     baseline: str
-    all: dict[str, Any] = {}
+    all: dict[str, Any] = Field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="after")
