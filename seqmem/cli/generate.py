@@ -31,7 +31,6 @@ def command(
     """Write text with RUN, a run's folder or one of its checkpoints."""
     import torch
 
-    from seqmem.errors import SeqmemError
     from seqmem.generate.sampling import Sampler
     from seqmem.generate.text import generate
     from seqmem.ops import bind
