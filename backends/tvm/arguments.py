@@ -87,6 +87,21 @@ ATTEND_BACKWARD = Layout(
 BAND_QK = Layout(("q", "k"), ("out", "workspace"), GEOMETRY)
 BAND_PV = Layout(("p", "v"), ("out", "workspace"), GEOMETRY)
 BAND_PV_T = Layout(("p", "g"), ("out", "workspace"), GEOMETRY)
+GATED_LOOP = Layout(
+    tensors=(),
+    addresses=(
+        "first", "first_bias", "gates", "gates_bias", "out", "out_bias", "skip", "skip_bias",
+        "hidden", "hidden_bias", "head", "head_bias",
+        "rings", "dilations", "token_ring", "token", "noise", "forced", "tokens", "log_probs", "workspace",
+    ),
+    integers=(
+        "batch", "num_layers", "num_tokens", "position", "conditioned", "num_ids", "num_phases", "choosing",
+        "task_workspace",
+    ),
+    reals=("temperature", "top_p", "least_log_scale", "most_log_scale"),
+)  # fmt: skip
+"""``rings`` and ``dilations`` are int64 tables by layer; ``conditioned`` is 1 where every stream has a gates_bias of
+its own, ``choosing`` 0 where tokens are forced."""
 LAYOUTS = {
     "attend": ATTEND,
     "attend_one": ATTEND,

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from seqmem.ops.backend import Attention, AttentionBackend, Gradients, Signature
+from seqmem.ops.loop import ConvolutionProgram, Loop
 from seqmem.ops.pattern import Band
 from seqmem.ops.step import AttendingStep, Step, StepProgram
 
 from . import cpu, cuda, nvidia
+from .loop import GatedLoop
 from .tiles import Tiles
 
 
@@ -35,7 +37,7 @@ class TVMBackend(AttentionBackend):
             reasons.append(f"dtype {str(call.dtype).removeprefix('torch.')} is not among float32, float64 on cpu")
         if call.device == "cuda":
             reasons += [reason] if (reason := nvidia.unavailable()) else []
-            only_cpu = call.op in ("attend", "compile_step")
+            only_cpu = call.op in ("attend", "compile_step", "compile_loop")
             reasons += [f"its {call.op} is for cpu; on cuda it has the band kernels"] if only_cpu else []
         return reasons
 
@@ -59,3 +61,7 @@ class TVMBackend(AttentionBackend):
     def compile_step(self, program: StepProgram) -> Step:
         """A generation step whose Band work is one compiled call a layer."""
         return AttendingStep(program, self.attend)
+
+    def compile_loop(self, program: ConvolutionProgram) -> Loop:
+        """Generation without returning to Python between tokens."""
+        return GatedLoop(program)

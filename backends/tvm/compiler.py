@@ -1,4 +1,4 @@
-"""From a :class:`Spec` to machine code. Imports tvm; imported only where something must be compiled."""
+"""From a :class:`KernelSpec` to machine code. Imports tvm; imported only where something must be compiled."""
 
 import ctypes
 import tempfile
@@ -11,10 +11,10 @@ from seqmem.errors import SeqmemError
 
 from . import entries
 from .adapter import PrimFunc, assembly, compile_cpu, packed_function, write_object
-from .spec import Spec
+from .spec import KernelSpec
 
 
-def object_code(spec: Spec) -> bytes:
+def object_code(spec: KernelSpec) -> bytes:
     """Content of an object file with the C functions ``seqmem_task`` and ``seqmem_team``."""
     module = _compile(spec, entries.team())
     with tempfile.TemporaryDirectory(prefix="seqmem-compile-") as folder:
@@ -23,7 +23,7 @@ def object_code(spec: Spec) -> bytes:
         return path.read_bytes()
 
 
-def task_in_memory(spec: Spec) -> Callable[[bytes, int], None]:
+def task_in_memory(spec: KernelSpec) -> Callable[[bytes, int], None]:
     """``seqmem_task(data, task)`` without a linker."""
     packed = packed_function(_compile(spec, entries.packed()), "seqmem_packed")
 
@@ -33,12 +33,12 @@ def task_in_memory(spec: Spec) -> Callable[[bytes, int], None]:
     return run
 
 
-def assembly_text(spec: Spec) -> str:
+def assembly_text(spec: KernelSpec) -> str:
     """The kernel in assembly language, of whatever machine the spec's instruction set belongs to."""
     return assembly(_compile(spec))
 
 
-def _compile(spec: Spec, *beside: PrimFunc) -> Any:
+def _compile(spec: KernelSpec, *beside: PrimFunc) -> Any:
     try:
         task = import_module(f".kernels.{spec.kernel}", __package__).define(spec)
         return compile_cpu([task, *beside], spec.isa)

@@ -1,4 +1,4 @@
-"""From a :class:`Spec` to something that runs: compiled once, kept in the user's cache, loaded without TVM."""
+"""From a :class:`KernelSpec` to something that runs: compiled once, kept in the user's cache, loaded without TVM."""
 
 import ctypes
 import gc
@@ -19,7 +19,7 @@ from seqmem.ops.cache import checksum, fetch
 
 from .installed import build_id
 from .link import CannotLink, link, linker
-from .spec import Spec
+from .spec import KernelSpec
 from .threads import Task, run_on_threads_of_python, team_of_torch
 from .worker import compile_apart
 
@@ -58,7 +58,7 @@ class Kernel:
 
 
 @cache
-def kernel(spec: Spec) -> Kernel:
+def kernel(spec: KernelSpec) -> Kernel:
     """The kernel of that description: loaded if the cache has it, else compiled.
 
     Raises:
@@ -77,7 +77,7 @@ def kernel(spec: Spec) -> Kernel:
 
 
 @cache
-def expect(spec: Spec) -> None:
+def expect(spec: KernelSpec) -> None:
     """Begin to compile what will be wanted soon, beside what is wanted now; :func:`kernel` waits for it, or fails."""
 
     def compile_quietly() -> None:
@@ -87,12 +87,12 @@ def expect(spec: Spec) -> None:
     Thread(target=compile_quietly, daemon=True).start()
 
 
-def _shared_library(spec: Spec) -> bytes:
+def _shared_library(spec: KernelSpec) -> bytes:
     linker()  # before the work that would be lost without one
     return link(compile_apart(spec))
 
 
-def _kernel_in_memory(spec: Spec) -> Kernel:
+def _kernel_in_memory(spec: KernelSpec) -> Kernel:
     with _garbage_left_alone():
         from .compiler import task_in_memory  # only here is tvm imported into this process
 

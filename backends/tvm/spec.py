@@ -9,17 +9,33 @@ VECTOR_BYTES = {"avx512": 64, "avx2": 32, "neon": 16, "generic": 16}
 ITEM_BYTES = {"float32": 4, "float64": 8}
 
 
-@dataclass(frozen=True)
-class Spec:
+class KernelSpec:
     """One kernel to compile. Lengths, strides and windows are arguments of the compiled code, never part of it.
 
-    Args:
+    Attributes:
         kernel: name of a module in ``kernels``, whose ``define(spec)`` gives the TIR.
         dtype: ``"float32"`` or ``"float64"``.
+        isa: the instruction set, a key of :data:`VECTOR_BYTES`.
+    """
+
+    kernel: str
+    dtype: str
+    isa: str
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector register."""
+        return VECTOR_BYTES[self.isa] // ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Spec(KernelSpec):
+    """A kernel of attention.
+
+    Args:
         key_width: D, numbers in a row of the queries and keys.
         value_width: E, numbers in a row of the values.
         tiles: how the kernel cuts its work.
-        isa: the instruction set, a key of :data:`VECTOR_BYTES`.
     """
 
     kernel: str
@@ -34,14 +50,48 @@ class Spec:
             raise ValueError(f"{self}: queries must be a multiple of rows, keys of {self.columns}")
 
     @property
-    def lanes(self) -> int:
-        """Numbers in a vector register."""
-        return VECTOR_BYTES[self.isa] // ITEM_BYTES[self.dtype]
-
-    @property
     def columns(self) -> int:
         """Numbers in a row of the register tile."""
         return self.tiles.vectors * self.lanes
+
+
+@dataclass(frozen=True)
+class LoopSpec(KernelSpec):
+    """A generation loop. Layers, dilations and the number of ids are arguments.
+
+    Args:
+        channels: C, between layers.
+        gates: G, filters of a layer.
+        skip: S, what layers add up for the head.
+        hidden: of the head.
+        choices: classes of a phase, or logistics.
+        taps: K of a layer.
+        first_taps: K of the first convolution.
+        kind: of distribution, as :class:`seqmem.ops.loop.ConvolutionProgram` has it.
+        streams: that go through the layers together, so that a weight is loaded once for all of them.
+    """
+
+    kernel: str
+    dtype: str
+    isa: str
+    channels: int
+    gates: int
+    skip: int
+    hidden: int
+    choices: int
+    taps: int
+    first_taps: int
+    kind: str
+    streams: int
+
+    def padded(self, count: int) -> int:
+        """``count`` rounded up to whole vectors."""
+        return -(-count // self.lanes) * self.lanes
+
+    @property
+    def head_width(self) -> int:
+        """Numbers in a row of the head: whole vectors of logits, and of means and log-scales where there are such."""
+        return self.padded(self.choices) * (1 if self.kind == "softmax" else 3)
 
 
 def host_isa() -> str:

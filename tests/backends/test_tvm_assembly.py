@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from seqmem.backends.tvm.compiler import assembly_text
-from seqmem.backends.tvm.spec import Spec
+from seqmem.backends.tvm.spec import LoopSpec, Spec
 from seqmem.backends.tvm.tiles import UNTUNED
 
 ADD_PRODUCT = {
@@ -56,6 +56,27 @@ def test_products_keep_their_sums_in_registers(kernel: str, isa: str):
 @pytest.mark.parametrize("kernel", ["attend", "attend_one", "attend_backward", "band_qk", "band_pv", "band_pv_t"])
 def test_every_kernel_compiles_for_arm(kernel: str):
     assert sums(code(kernel, "neon", "float32"), "neon")
+
+
+@cache
+def loop_code(isa: str, streams: int) -> str:
+    """The generation loop of a small WaveNet."""
+    sizes = dict(channels=32, gates=32, skip=128, hidden=128, choices=256, taps=2, first_taps=2, kind="softmax")
+    return assembly_text(LoopSpec("gated_loop", "float32", isa, **sizes, streams=streams))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("isa", "streams"), [("avx2", 1), ("avx512", 1), ("avx512", 8)])
+def test_products_of_a_generation_loop_keep_their_sums_in_registers(isa: str, streams: int):
+    text = loop_code(isa, streams)
+    products = [loop for loop in innermost_loops(text) if sums(loop, isa) and "(%r" in loop]
+    products = [loop for loop in products if len(set(sums(loop, isa))) % streams == 0]
+    assert len(products) >= 5
+    for loop in products:
+        assert not SPILL.search(loop), loop
+
+
+def test_a_generation_loop_compiles_for_arm():
+    assert sums(loop_code("neon", 8), "neon")
 
 
 def test_a_spill_would_be_seen():

@@ -3,7 +3,7 @@
 ``window`` is the number of keys that a unit sees, rounded up to whole panels; lengths may be TIR expressions.
 """
 
-from ..spec import Spec
+from ..spec import LoopSpec, Spec
 
 
 def padded(count, step: int):
@@ -55,4 +55,18 @@ def attend_backward_areas(spec: Spec, window, rel_columns, columns) -> dict:
         "dv": (window + spec.tiles.rows) * value_row,
         "dr": (rel_columns + spec.tiles.rows) * key_row,
         "dbias": columns,
+    }
+
+
+def gated_loop_areas(spec: LoopSpec, num_layers) -> dict:
+    """Vectors of the streams that go together; ``taps`` are a layer's inputs, the present one last."""
+    streams = spec.streams
+    return {
+        "taps": spec.taps * streams * spec.padded(spec.channels),
+        "gates": streams * 2 * spec.padded(spec.gates),
+        "z": num_layers * streams * spec.padded(spec.gates),
+        "skip": streams * spec.padded(spec.skip),
+        "hidden": streams * spec.padded(spec.hidden),
+        "head": streams * spec.head_width,
+        "powers": spec.padded(spec.choices),
     }
