@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from seqmem.layers.gate import GatedActivation
 from seqmem.ops import GatedLayer, Ops, logistics
 from seqmem.ops.step import Affine
 
@@ -92,8 +93,7 @@ class GatedConvolution(nn.Module):
         gates, past = self.ops.causal_conv1d(x, self.weight, self.bias, self.dilation, state=past)
         if condition is not None:
             gates = gates + condition[:, None]
-        filters, gates = gates.chunk(2, -1)
-        z = filters.tanh() * gates.sigmoid()
+        z = GatedActivation.apply(gates)
         return x if self.out is None else x + self.out(z), z, past
 
     def description(self, skip: Affine, condition: Float[Tensor, "B 2G"] | None) -> GatedLayer:

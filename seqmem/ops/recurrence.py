@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqmem.ops.backend import accumulation_dtype
+from seqmem.ops.taps import TapProduct
 
 CHUNK = 64
 
@@ -90,6 +91,8 @@ def causal_conv1d(
     past = (weight.shape[2] - 1) * dilation
     if state is None:
         state = x.new_zeros(x.shape[0], past, x.shape[2])
-    x = torch.cat([state, x], 1)
-    out = F.conv1d(x.mT, weight, bias, dilation=dilation, groups=groups).mT
-    return out, x[:, x.shape[1] - past :]
+    if groups == 1 and not torch.is_autocast_enabled(x.device.type):
+        out = TapProduct.apply(x, state, weight, bias, dilation)
+    else:
+        out = F.conv1d(torch.cat([state, x], 1).mT, weight, bias, dilation=dilation, groups=groups).mT
+    return out, torch.cat([state[:, x.shape[1] :], x[:, max(0, x.shape[1] - past) :]], 1)

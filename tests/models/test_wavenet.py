@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seqmem.errors import SeqmemError
 from seqmem.generate.sampling import Sampler
+from seqmem.layers.gate import GatedActivation
 from seqmem.models import build_model, model_config
 from seqmem.models.token_loop import SteppedLoop
 from seqmem.models.wavenet import WaveNet
@@ -224,6 +225,13 @@ def test_every_parameter_learns():
         model.head.nll(out.hidden, ids[:, 1:]).mean().backward()
         missing = [name for name, p in model.named_parameters() if p.numel() and not p.grad.abs().sum() > 0]
         assert not missing, label
+
+
+def test_the_gated_activation_is_tanh_times_sigmoid():
+    gates = torch.linspace(-30, 30, 64, dtype=torch.float64).view(2, 4, 8).mT.contiguous().requires_grad_()
+    filters, openings = gates.chunk(2, -1)
+    torch.testing.assert_close(GatedActivation.apply(gates), filters.tanh() * openings.sigmoid())
+    assert torch.autograd.gradcheck(GatedActivation.apply, gates)
 
 
 def test_the_start_is_glorot_uniform_with_zero_biases():

@@ -65,3 +65,25 @@ def test_causal_conv_is_causal_and_streams(kernel, dilation, groups):
         pieces.append(part)
     torch.testing.assert_close(torch.cat(pieces, 1), out)
     torch.testing.assert_close(state, final)
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "groups"), [(1, 1, 1), (2, 3, 1), (2, 7, 1), (3, 2, 1), (2, 2, 2)])
+def test_causal_conv_gradients(kernel, dilation, groups):
+    x, weight, bias = draw(2, 5, 4), draw(6, 4 // groups, kernel), draw(6)
+    state = draw(2, (kernel - 1) * dilation, 4)
+    operands = [tensor.requires_grad_() for tensor in (x, weight, bias, state)]
+
+    def convolved(x, weight, bias, state):
+        return OPS.causal_conv1d(x, weight, bias, dilation, groups, state)
+
+    assert gradcheck(convolved, operands)
+    assert gradcheck(lambda x, weight: OPS.causal_conv1d(x, weight, None, dilation, groups), operands[:2])
+
+
+def test_causal_conv_under_autocast():
+    x, weight = draw(2, 5, 4).float(), draw(6, 4, 2).float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = OPS.causal_conv1d(x, weight, None, 2)
+    assert out.dtype == torch.bfloat16
+    out.sum().backward()
+    torch.testing.assert_close(out.float(), OPS.causal_conv1d(x, weight, None, 2)[0], rtol=0.05, atol=0.05)
