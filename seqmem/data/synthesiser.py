@@ -15,6 +15,8 @@ NUM_TUNES = {"train": 60, "validation": 4, "test": 4}
 SINE_SECONDS = {"train": 60, "validation": 5, "test": 5}
 PHRASE_BEATS = 16
 MAX_PARTIALS = 10
+ATTACK_SECONDS = 0.012
+DAMPING_SECONDS = 0.01
 
 Recordings = dict[str, list[np.ndarray]]
 
@@ -69,7 +71,7 @@ def _phrase(rng: np.random.Generator) -> list[tuple[int, int]]:
 
 
 def _string(rng: np.random.Generator, hertz: float, seconds: float, sample_rate: int) -> np.ndarray:
-    """A string plucked at a random place, and damped after ``seconds``.
+    """A string plucked softly at a random place, and damped after ``seconds``.
 
     Plucked at the share p of its length, an ideal string has partial k with amplitude sin(k pi p) / k^2 (Rayleigh,
     The Theory of Sound, 1877, 133); what is heard is nearer its velocity, sin(k pi p) / k. High partials die first.
@@ -80,5 +82,6 @@ def _string(rng: np.random.Generator, hertz: float, seconds: float, sample_rate:
     audible = np.where(k * hertz < 0.45 * sample_rate, amplitudes, 0)
     partials = polyval(np.exp((-1.2 + 2j * np.pi * hertz) * t), audible).imag  # z^k is partial k
     loudness = rng.uniform(0.5, 0.9) / np.abs(amplitudes).sum()
-    damping = np.minimum(1, np.arange(len(t))[::-1] / (0.01 * sample_rate))
-    return (loudness * damping * np.exp(-4 * t) * partials).astype(np.float32)
+    attack = np.minimum(1, t / ATTACK_SECONDS) ** 2
+    damping = np.minimum(1, t[::-1] / DAMPING_SECONDS)
+    return (loudness * attack * damping * np.exp(-4 * t) * partials).astype(np.float32)
