@@ -55,6 +55,10 @@ class Spec(KernelSpec):
         return self.tiles.vectors * self.lanes
 
 
+SUMS = {"avx512": 16, "avx2": 8, "neon": 16, "generic": 8}
+"""Vectors of sums that a generation loop keeps in registers; enough others are left for weights and inputs."""
+
+
 @dataclass(frozen=True)
 class LoopSpec(KernelSpec):
     """A generation loop. Layers, dilations and the number of ids are arguments.
@@ -87,6 +91,12 @@ class LoopSpec(KernelSpec):
     def padded(self, count: int) -> int:
         """``count`` rounded up to whole vectors."""
         return -(-count // self.lanes) * self.lanes
+
+    def block(self, width: int) -> int:
+        """How many of a product's ``width`` outputs are summed at a time: whole vectors, few left over at the end."""
+        vectors = width // self.lanes
+        num_blocks = -(-vectors * self.streams // SUMS[self.isa])
+        return -(-vectors // num_blocks) * self.lanes
 
     @property
     def head_width(self) -> int:

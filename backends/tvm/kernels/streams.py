@@ -6,9 +6,6 @@ from ..adapter import T
 from ..spec import LoopSpec
 from .blocks import constant
 
-SUMS = {"avx512": 16, "avx2": 8, "neon": 16, "generic": 8}
-"""Vectors of sums that leave enough registers for weights and inputs."""
-
 
 def row_statements(spec: LoopSpec) -> SimpleNamespace:
     """The statements a generation loop is composed of. Rows lie ``_row`` apart and begin with whole vectors."""
@@ -16,7 +13,8 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
     zero = constant(dtype, 0.0)
 
     @T.inline
-    def tile(c, c_at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at, w_row, vectors):
+    def tile(c, c_at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at, columns):
+        vectors = T.meta_var(columns // width)
         sums = T.alloc_buffer((streams * vectors * width,), dtype, scope="local")
         for i in T.unroll(streams):
             for j in T.unroll(vectors):
@@ -30,7 +28,7 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
                             sums[(i * vectors + j) * width + lane] = (
                                 sums[(i * vectors + j) * width + lane]
                                 + a[a_at + group * a_group + i * a_row + k]
-                                * w[w_at + (group * length + k) * w_row + j * width + lane]
+                                * w[w_at + (group * length + k) * columns + j * width + lane]
                             )
         for i in T.unroll(streams):
             for j in T.unroll(vectors):
@@ -39,15 +37,15 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
 
     @T.inline
     def add_product(c, c_at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at):
-        """``c[i, j] += sum over g, k of a[g, i, k] w[g, k, j]``, the rows of w as long as those of c."""
-        vectors = T.meta_var(_block(c_row // width, SUMS[spec.isa] // streams))
-        for block in T.unroll(c_row // width // vectors):
-            at = T.meta_var(block * vectors * width)
-            tile(c, c_at + at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at + at, c_row, vectors)
-        if c_row // width % vectors > 0:
-            at = T.meta_var(c_row // width // vectors * vectors * width)
-            rest = T.meta_var(c_row // width % vectors)
-            tile(c, c_at + at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at + at, c_row, rest)
+        """``c[i, j] += sum over g, k of a[g, i, k] w[g, k, j]``, with w block after block of ``spec.block(c_row)``."""
+        block = T.meta_var(spec.block(c_row))
+        for each in T.unroll(c_row // block):
+            at = T.meta_var(each * block)
+            tile(c, c_at + at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at + at * groups * length, block)
+        if c_row % block > 0:
+            at = T.meta_var(c_row // block * block)
+            rest = T.meta_var(c_row % block)
+            tile(c, c_at + at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at + at * groups * length, rest)
 
     @T.inline
     def copy(c, c_at, source, s_at, length):
@@ -72,9 +70,3 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
                 c[v * width + lane] = T.Select(c[v * width + lane] < zero, zero, c[v * width + lane])
 
     return SimpleNamespace(add_product=add_product, copy=copy, add=add, rectify=rectify)
-
-
-def _block(vectors: int, most: int) -> int:
-    """Vectors of a row taken at a time, at most ``most``, so that few are left over."""
-    blocks = -(-vectors // max(1, most))
-    return -(-vectors // blocks)
