@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -55,7 +56,11 @@ def prepare(
             num_workers or _num_cores(),
             lambda done: progress(done, len(in_splits)),
         )
-        _assemble(folder, path, in_splits, pieces, sample_rate, sources)
+        try:
+            _assemble(folder, path, in_splits, pieces, sample_rate, sources)
+        except SeqmemError:  # refused: other files will make other pieces
+            shutil.rmtree(workplace)
+            raise
 
     return made_once(folder, sources, make)
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,7 +112,7 @@ def write(
                 for name, blocks in splits[split]:
                     names[split].append(name)
                     starts.append(length)
-                    for block in (np.zeros(1, np.int16), *blocks):
+                    for block in chain([np.zeros(1, np.int16)], blocks):
                         content = block.tobytes()
                         file.write(content)
                         digest.update(content)
