@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from seqmem.cli.settings import split_settings
-from seqmem.config import Recipe
+from seqmem.config import DataConfig, Recipe
 from seqmem.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,18 @@ def command(
     else:
         from seqmem.train.trainer import train
 
+        if recipe.codec:
+            _report_sounds(recipe.data, recipe.codec.sample_rate)
         train(recipe, run or earlier or _unnamed_run(recipe, resume), resume != "never")
+
+
+def _report_sounds(data: DataConfig, sample_rate: int) -> None:
+    """Prepare the sounds, unless that is done, and say what they are before anything is trained on them."""
+    from seqmem.data.sounds import load_sounds
+    from seqmem.report.levels import drawn_report
+
+    store = load_sounds(data, sample_rate)
+    click.echo(f"{store.report.table()}\nlevels     {drawn_report(store)}\n")
 
 
 def _assigned(assignments: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from seqmem.data.audio_report import Measures, Report
 from seqmem.data.audio_store import AudioStore
 from seqmem.data.corpus import SPLITS
 from seqmem.data.samples import to_int16
+from seqmem.errors import SeqmemError
 
 RULE = "each split made from seeds of its own"
 
@@ -24,8 +25,10 @@ def load_sounds(config: DataConfig, sample_rate: int) -> AudioStore:
     ``path`` is a store that was prepared, or else what :func:`seqmem.data.audio_prepare.prepare` takes.
 
     Raises:
-        SeqmemError: nothing usable is there.
+        SeqmemError: nothing usable is there, or the recipe wants data that the user has to download.
     """
+    if config.path is None and config.download:
+        raise SeqmemError(f"this recipe brings no data: download {config.download}, then give --data FOLDER")
     if config.path is None:
         return _embedded(config.corpus, sample_rate)
     return AudioStore.open(config.path) if audio_store.is_store(config.path) else prepare(config.path, sample_rate)

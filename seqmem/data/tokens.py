@@ -14,7 +14,6 @@ from seqmem.data.codec import Codec
 from seqmem.data.corpus import SPLITS, Corpus, load_corpus
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.vocabulary import Vocabulary
-from seqmem.errors import SeqmemError
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
     Raises:
         SeqmemError: the data is missing or unusable.
     """
-    if data.download and not data.path:
-        raise SeqmemError(f"this recipe brings no data: download {data.download}, then give --data FOLDER")
     if isinstance(vocabulary, Codec):
         from seqmem.data.sounds import load_sounds
 
