@@ -6,6 +6,7 @@ from compressive import compressive
 from streaming import streaming
 from targets import targets
 from training import recipe
+from wavenet import wavenet
 
 
 @click.group()
@@ -18,4 +19,5 @@ main.add_command(compressive)
 main.add_command(recipe)
 main.add_command(streaming)
 main.add_command(targets)
+main.add_command(wavenet)
 main()

@@ -62,7 +62,8 @@ def our_step(recipe: Recipe, backend: str) -> Callable[[], object]:
     from seqmem.train.session import Session
 
     keep_freed_memory()
-    vocab_size, batch_size = recipe.tokenizer.vocab_size, recipe.train.batch_size
+    vocab_size = recipe.codec.levels if recipe.codec else recipe.tokenizer.vocab_size
+    batch_size = recipe.train.batch_size
     config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=vocab_size)
     text = torch.randint(vocab_size, (batch_size * 64 * config.segment_len,)).numpy()
     stream = TokenStream(text, batch_size, config.unroll_len)
