@@ -133,7 +133,8 @@ def open_sound(path: Path) -> Iterator[OpenSound]:
     if not path.stat().st_size:
         raise BadFileError("empty", "0 bytes")
     try:
-        with soundfile.SoundFile(path) as file:
+        # As a str, a name that is not UTF-8 is refused by soundfile.
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
             if not SAMPLE_RATES[0] <= file.samplerate <= SAMPLE_RATES[1]:
                 raise BadFileError("corrupt", f"its header says {file.samplerate} samples a second")
             yield OpenSound(file)
@@ -155,7 +156,7 @@ def _sound_file(name: str, path: Path, split: str = "") -> SoundFile:
 
 def _printable(name: str) -> str:
     """A name that need not be UTF-8 on disk."""
-    return os.fsencode(name).decode("utf-8", errors="replace")
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def _listed_files(manifest: Path) -> list[SoundFile]:

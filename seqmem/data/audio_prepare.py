@@ -88,9 +88,8 @@ def _assemble(
     report = Report.build(sample_rate, rule, len(verdicts) - len(dropped), num_samples, measures, dropped)
     recordings = {split: _recordings(parts[split], pieces) for split in SPLITS}
     counts = ", ".join(f"{len(parts[split]):,} {split}" for split in SPLITS)
-    note = (
-        f"Sounds of {path} at {sample_rate:,} samples/s: {counts} recordings; {rule}; {len(dropped):,} files dropped."
-    )
+    lost = f"{len(dropped):,} of {len(verdicts):,} files dropped"
+    note = f"Sounds of {path} at {sample_rate:,} samples/s: {counts} recordings; {rule}; {lost}."
     audio_store.write(folder, sample_rate, recordings, note, sources, report)
 
 
@@ -108,7 +107,7 @@ def _refuse_if_most_is_dropped(path: Path, verdicts: Sequence[Verdict], dropped:
     counts = ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons)))
     first = "; ".join(f"{bad.name} ({bad.reason}: {bad.detail})" for bad in dropped[:3])
     raise SeqmemError(
-        f"sounds '{path}': {len(dropped)} of {len(verdicts)} files, {lost / 3600:.2f} of {seconds / 3600:.2f} hours, "
+        f"sounds '{path}': {len(dropped)} of {len(verdicts)} files, {lost:,.1f} of {seconds:,.1f} s, "
         f"cannot be used: {counts}; first: {first}; mend or remove them"
     )
 
