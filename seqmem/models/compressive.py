@@ -132,7 +132,7 @@ class CompressiveTransformer(TransformerXL):
         ),
         "audio-40m": TransformerXL.SIZES["audio-40m"] | dict(d_inner=880, cmem_len=768, compression_rate=4),
         "audio-cpu": TransformerXL.SIZES["audio-cpu"]
-        | dict(d_model=80, num_heads=5, d_inner=280, cmem_len=512, compression_rate=4),
+        | dict(d_model=80, num_heads=2, head_dim=40, d_inner=280, cmem_len=512, compression_rate=4),
     }
 
     config: CompressiveTransformerConfig
