@@ -1,5 +1,6 @@
 """Stores of sounds that are made once, by whichever process comes first, and found again."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -33,13 +34,20 @@ def made_once(folder: Path, sources: str, make: Callable[[Path], None]) -> Audio
     if store := _found(folder, sources):
         return store
     workplace = folder.with_name(f".{folder.name}.parts")
-    workplace.mkdir(parents=True, exist_ok=True)
-    with FileLock(workplace / "lock"):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_lock_of(folder)):
         if store := _found(folder, sources):
             return store
+        workplace.mkdir(exist_ok=True)
         make(workplace)
         shutil.rmtree(workplace)
     return AudioStore.open(folder)
+
+
+def _lock_of(folder: Path) -> Path:
+    """In the user's cache, where it may stay: deleting a lock lets a second process in."""
+    directory().mkdir(parents=True, exist_ok=True)
+    return directory() / f".{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]}.lock"
 
 
 def _found(folder: Path, sources: str) -> AudioStore | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,14 @@ def test_a_store_is_made_once_and_anew_where_files_or_rate_change(folder, tmp_pa
     assert prepare(folder, RATE, tmp_path / "out").digest != first.digest
     assert prepare(folder, 4000, tmp_path / "out").sample_rate == 4000
     assert len(converted) == 12 + 13 + 13
+
+
+def test_several_that_want_a_store_at_once_get_the_same_one(folder, tmp_path):
+    for turn in range(10):
+        out = tmp_path / f"store-{turn}"
+        with ThreadPoolExecutor(4) as pool:
+            stores = [pool.submit(prepare, folder, RATE, out, 1) for _ in range(4)]
+        assert len({store.result().digest for store in stores}) == 1
 
 
 def test_a_damaged_store_is_made_anew(folder, tmp_path):
