@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from seqmem.config import CodecConfig
 from seqmem.data.audio_tokens import AudioCorpus, EncodedSamples
 from seqmem.data.codec import Codec
