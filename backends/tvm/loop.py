@@ -12,8 +12,8 @@ from .library import kernel
 from .loop_weights import laid_out
 from .spec import LoopSpec, host_isa
 
-MOST_STREAMS = {"avx512": 8, "avx2": 4, "neon": 8, "generic": 4}
-"""That go through the layers together: their sums must find room in registers."""
+MOST_STREAMS = 8
+"""That go through the layers together, so that their sums find room in registers."""
 
 
 class GatedLoop:
@@ -94,12 +94,11 @@ class GatedLoop:
 
 def _spec(program: ConvolutionProgram, most_streams: int) -> LoopSpec:
     """The kernel for tasks of so many streams; a power of two go together, so that few kernels serve all batches."""
-    isa = host_isa()
     layer, num_outputs = program.layers[0], program.head.weight.shape[0]
     return LoopSpec(
         kernel="gated_loop",
         dtype=str(program.like.dtype).removeprefix("torch."),
-        isa=isa,
+        isa=host_isa(),
         channels=layer.gates.shape[1],
         gates=layer.skip.weight.shape[1],
         skip=layer.skip.weight.shape[0],
@@ -108,5 +107,5 @@ def _spec(program: ConvolutionProgram, most_streams: int) -> LoopSpec:
         taps=layer.gates.shape[2],
         first_taps=program.first.shape[0],
         kind=program.kind,
-        streams=min(MOST_STREAMS[isa], 1 << max(0, most_streams - 1).bit_length()),
+        streams=min(MOST_STREAMS, 1 << max(0, most_streams - 1).bit_length()),
     )

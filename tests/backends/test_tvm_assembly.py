@@ -65,18 +65,18 @@ def loop_code(isa: str, streams: int) -> str:
     return assembly_text(LoopSpec("gated_loop", "float32", isa, **sizes, streams=streams))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("isa", "streams"), [("avx2", 1), ("avx512", 1), ("avx512", 8)])
+@pytest.mark.parametrize("streams", [1, 8])
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
 def test_products_of_a_generation_loop_keep_their_sums_in_registers(isa: str, streams: int):
-    text = loop_code(isa, streams)
-    products = [loop for loop in innermost_loops(text) if sums(loop, isa) and "(%r" in loop]
-    products = [loop for loop in products if len(set(sums(loop, isa))) % streams == 0]
+    found = {loop: len(set(sums(loop, isa))) for loop in innermost_loops(loop_code(isa, streams))}
+    products = {loop: count for loop, count in found.items() if count >= 2 and count % streams == 0}
     assert len(products) >= 5
     for loop in products:
         assert not SPILL.search(loop), loop
 
 
 def test_a_generation_loop_compiles_for_arm():
-    assert sums(loop_code("neon", 8), "neon")
+    assert len(set(sums(loop_code("neon", 8), "neon"))) >= 16
 
 
 def test_a_spill_would_be_seen():

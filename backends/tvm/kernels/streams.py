@@ -39,8 +39,8 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
     def add_product(c, c_at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at):
         """``c[i, j] += sum over g, k of a[g, i, k] w[g, k, j]``, with w block after block of ``spec.block(c_row)``."""
         block = T.meta_var(spec.block(c_row))
-        for each in T.unroll(c_row // block):
-            at = T.meta_var(each * block)
+        for each in T.serial(c_row // block):
+            at: T.int64 = each * block
             tile(c, c_at + at, c_row, a, a_at, a_row, a_group, groups, length, w, w_at + at * groups * length, block)
         if c_row % block > 0:
             at = T.meta_var(c_row // block * block)
