@@ -79,16 +79,15 @@ class GatedLoop:
 
     def _check(self, queues: Queues, token: Tensor, forced: Tensor | None, num_tokens: int) -> None:
         """Refuse what would make the kernel reach outside its tensors."""
+        num_ids, num_phases = self.program.num_classes, self.program.num_phases
         if not all(ring.is_contiguous() for ring in (queues.tokens, *queues.layers)):
             raise ValueError("queues are moved on in place and must be contiguous")
         read = torch.cat([token, queues.tokens.flatten()])
-        if ((read < 0) | (read >= self.program.num_classes)).any():
-            raise ValueError(f"a token read is not among the {self.program.num_classes} ids")
-        if forced is not None and forced.numel():
-            phases = (queues.position + 1 + torch.arange(num_tokens)) % self.program.num_phases
-            if not torch.equal(
-                forced // (self.program.num_classes // self.program.num_phases), phases.expand_as(forced)
-            ):
+        if ((read < 0) | (read >= num_ids)).any():
+            raise ValueError(f"a token read is not among the {num_ids} ids")
+        if forced is not None:
+            phases = (queues.position + 1 + torch.arange(num_tokens)) % num_phases
+            if (forced // (num_ids // num_phases) != phases).any():
                 raise ValueError("a forced token is not among the ids of its phase")
 
 

@@ -34,7 +34,7 @@ def choice_statements(spec: LoopSpec) -> SimpleNamespace:
     def find_top(x, x_at, found):
         lanes = T.alloc_buffer((width,), dtype, scope="local")
         fill_lanes(lanes, constant(dtype, LOWEST))
-        for v in T.unroll(vectors):
+        for v in T.serial(vectors):
             for lane in T.vectorized(width):
                 lanes[lane] = T.max(lanes[lane], x[x_at + v * width + lane])
         found[0] = constant(dtype, LOWEST)
@@ -70,7 +70,7 @@ def choice_statements(spec: LoopSpec) -> SimpleNamespace:
         for _ in T.serial(BITS_OF_ONE[dtype].bit_length()):
             middle[0] = bounds[0] + T.shift_right(bounds[1] - bounds[0], T.IntImm(integer, 1))
             fill_lanes(sums, zero)
-            for v in T.unroll(vectors):
+            for v in T.serial(vectors):
                 for lane in T.vectorized(width):
                     sums[lane] = sums[lane] + T.Select(
                         powers[v * width + lane] > T.reinterpret(dtype, middle[0]), powers[v * width + lane], zero
@@ -80,7 +80,7 @@ def choice_statements(spec: LoopSpec) -> SimpleNamespace:
                 bounds[1] = middle[0]
             else:
                 bounds[0] = middle[0]
-        for v in T.unroll(vectors):
+        for v in T.serial(vectors):
             for lane in T.vectorized(width):
                 powers[v * width + lane] = T.Select(
                     powers[v * width + lane] < T.reinterpret(dtype, bounds[1]), zero, powers[v * width + lane]

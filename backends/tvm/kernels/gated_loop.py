@@ -74,7 +74,7 @@ def _parts(spec: LoopSpec) -> SimpleNamespace:
             rows.add(m.taps, at, o.first, (tap * o.num_ids + token) * x_row, x_row)
         else:
             value: T.float64 = T.Cast("float64", 2 * token) / T.Cast("float64", o.num_ids - 1) - T.float64(1)
-            for v in T.unroll(x_row // width):
+            for v in T.serial(x_row // width):
                 for lane in T.vectorized(width):
                     m.taps[at + v * width + lane] = (
                         m.taps[at + v * width + lane] + T.Cast(dtype, value) * o.first[tap * x_row + v * width + lane]
@@ -118,19 +118,14 @@ def _parts(spec: LoopSpec) -> SimpleNamespace:
         if past > 0:
             move_ring(o, m, row, layer, time)
         for i in T.serial(streams):
-            rows.copy(
-                m.gates,
-                i * g_row,
-                o.gates_bias,
-                (layer * (1 + o.conditioned * (o.batch - 1)) + row[i] * o.conditioned) * g_row,
-                g_row,
-            )
+            bias: T.int64 = layer * (1 + o.conditioned * (o.batch - 1)) + o.conditioned * row[i]
+            rows.copy(m.gates, i * g_row, o.gates_bias, bias * g_row, g_row)
         rows.add_product(
             m.gates, 0, g_row, m.taps, 0, x_row, streams * x_row, spec.taps, channels,
             o.gates, layer * (spec.taps * channels * g_row),
         )  # fmt: skip
         for i in T.serial(streams):
-            for v in T.unroll(z_row // width):
+            for v in T.serial(z_row // width):
                 for lane in T.vectorized(width):
                     m.z[(layer * streams + i) * z_row + v * width + lane] = gated(
                         m.gates[i * g_row + v * width + lane], m.gates[i * g_row + z_row + v * width + lane]
@@ -152,7 +147,6 @@ def _parts(spec: LoopSpec) -> SimpleNamespace:
         rows.rectify(m.skip, streams * skip_row)
         rows.add_product(m.hidden, 0, hidden_row, m.skip, 0, skip_row, 0, 1, spec.skip, o.hidden, 0)
         rows.rectify(m.hidden, streams * hidden_row)
-
         for i in T.serial(streams):
             rows.copy(m.head, i * head_row, o.head_bias, phase * head_row, head_row)
         rows.add_product(

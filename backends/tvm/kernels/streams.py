@@ -50,7 +50,7 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
     @T.inline
     def copy(c, c_at, source, s_at, length):
         """``length`` numbers, of which neither side need have more."""
-        for v in T.unroll(length // width):
+        for v in T.serial(length // width):
             for lane in T.vectorized(width):
                 c[c_at + v * width + lane] = source[s_at + v * width + lane]
         for k in T.unroll(length % width):
@@ -59,7 +59,7 @@ def row_statements(spec: LoopSpec) -> SimpleNamespace:
     @T.inline
     def add(c, c_at, source, s_at, length):
         """``length`` numbers, whole vectors."""
-        for v in T.unroll(length // width):
+        for v in T.serial(length // width):
             for lane in T.vectorized(width):
                 c[c_at + v * width + lane] = c[c_at + v * width + lane] + source[s_at + v * width + lane]
 
