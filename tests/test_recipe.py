@@ -49,7 +49,11 @@ def test_settings_replace_values():
 
 def test_another_model_and_its_size_replace_the_recipes_model():
     size = {"model.name": "sha-rnn", "model.size": "tiny"}
-    assert load_recipe("pg19", {"model.num_layers": 3} | size).model == {"name": "sha-rnn", "size": "tiny", "num_layers": 3}
+    assert load_recipe("pg19", {"model.num_layers": 3} | size).model == {
+        "name": "sha-rnn",
+        "size": "tiny",
+        "num_layers": 3,
+    }
     assert load_recipe("pg19", {"model.name": "compressive"}).model["mem_len"] == 32
     same = load_recipe("pg19", {"model.name": "transformer-xl", "model.size": "tiny"}).model
     assert (same["size"], same["mem_len"]) == ("tiny", 32)

@@ -11,6 +11,7 @@ from measure import report, run_among_peers
 from training import STEPS_A_TURN, matmul_rate, our_step, side_by_side
 
 from seqmem.config import CodecConfig, DataConfig, Recipe, TrainConfig
+from seqmem.models.wavenet import WaveNet, WaveNetConfig
 
 BATCH_SIZE, LEARNING_RATE, CLIP = 8, 1e-3, 1.0
 PEER = "wavenet_vocoder"
@@ -41,12 +42,10 @@ def ours(size: str, samples: int) -> Callable[[], object]:
 
 def theirs(size: str, samples: int, weight_normalization: bool) -> Callable[[], None]:
     """A step of the peer in a plain loop, without dropout: clipped, AdamW; one-hot inputs are not timed."""
-    from wavenet_vocoder import WaveNet
+    from wavenet_vocoder import WaveNet as Peer
 
-    from seqmem.models import model_config
-
-    c = model_config(f"wavenet/{size}")
-    model = WaveNet(
+    c = WaveNetConfig(**WaveNet.SIZES[size])
+    model = Peer(
         out_channels=c.vocab_size,
         layers=c.num_layers,
         stacks=c.num_stacks,
@@ -72,7 +71,7 @@ def theirs(size: str, samples: int, weight_normalization: bool) -> Callable[[], 
 
 
 def main(size: str, samples: int, rounds: int, json_path: str) -> None:
-    steps = {
+    steps: dict[str, Callable[[], Callable[[], object]]] = {
         "seqmem": partial(ours, size, samples),
         PEER: partial(theirs, size, samples, weight_normalization=True),
         f"{PEER}, no weight norm": partial(theirs, size, samples, weight_normalization=False),

@@ -21,7 +21,7 @@ from seqmem.ops import bind
 TOLERANCE = 1e-10
 NUM_LEVELS = 60
 LENGTH = 90
-SETTINGS = [
+SETTINGS: list[dict[str, Any]] = [
     dict(kernel_size=2),
     dict(kernel_size=3, legacy=False),
     dict(kernel_size=2, num_layers=8, num_stacks=2, residual_channels=7, gate_channels=9, skip_channels=5),
