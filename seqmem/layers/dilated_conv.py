@@ -94,7 +94,7 @@ class GatedConvolution(nn.Module):
         if condition is not None:
             gates = gates + condition[:, None]
         z = GatedActivation.apply(gates)
-        return x if self.out is None else x + self.out(z), z, past
+        return x if self.out is None else self.out(z).add_(x), z, past
 
     def description(self, skip: Affine, condition: Float[Tensor, "B 2G"] | None) -> GatedLayer:
         """The layer for a backend; weights are shared."""

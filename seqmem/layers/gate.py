@@ -16,7 +16,7 @@ class GatedActivation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, gates: Float[Tensor, "... 2G"]) -> Float[Tensor, "... G"]:
         filters, gates = gates.chunk(2, -1)
-        filtered, opened = torch.sigmoid(2 * filters).mul_(2).sub_(1), gates.sigmoid()
+        filtered, opened = (2 * filters).sigmoid_().mul_(2).sub_(1), gates.sigmoid()
         ctx.save_for_backward(filtered, opened)
         return filtered * opened
 
@@ -26,6 +26,8 @@ class GatedActivation(torch.autograd.Function):
         filtered, opened = ctx.saved_tensors
         both = dz.new_empty(*dz.shape[:-1], 2 * dz.shape[-1])
         dfilters, dgates = both.chunk(2, -1)
-        torch.ops.aten.tanh_backward.grad_input(dz * opened, filtered, grad_input=dfilters)
-        torch.ops.aten.sigmoid_backward.grad_input(dz * filtered, opened, grad_input=dgates)
+        product = dz * opened
+        torch.ops.aten.tanh_backward.grad_input(product, filtered, grad_input=dfilters)
+        torch.mul(dz, filtered, out=product)
+        torch.ops.aten.sigmoid_backward.grad_input(product, opened, grad_input=dgates)
         return both
