@@ -14,8 +14,10 @@ SINE_HERTZ = 440.0
 NUM_TUNES = {"train": 60, "validation": 4, "test": 4}
 SINE_SECONDS = {"train": 60, "validation": 5, "test": 5}
 PHRASE_BEATS = 16
-MAX_PARTIALS = 10
-ATTACK_SECONDS = 0.012
+HISS = 0.003
+CRACKLES_A_SECOND = 4
+MAX_PARTIALS = 8
+ATTACK_SECONDS = 0.004
 DAMPING_SECONDS = 0.01
 
 Recordings = dict[str, list[np.ndarray]]
@@ -50,38 +52,53 @@ def _steady(seconds: int, sample_rate: int) -> np.ndarray:
 
 
 def _tune(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
-    """Two phrases in the order AABA, at a tempo of its own."""
+    """Two phrases in the order AABA, at a tempo of its own, which the player keeps within 3 %."""
     a, b = _phrase(rng), _phrase(rng)
     beat = rng.uniform(0.15, 0.21)
     notes = [*a, *a, *b, *a]
-    return np.concatenate([_string(rng, SCALE[step], beats * beat, sample_rate) for step, beats in notes])
+    seconds = [beats * beat * rng.uniform(0.97, 1.03) for _, beats in notes]
+    strings = zip(notes, seconds, strict=True)
+    tune = np.concatenate([_string(rng, SCALE[step], length, sample_rate) for (step, _), length in strings])
+    return (tune + _old_record(rng, len(tune), sample_rate)).clip(-1, 1).astype(np.float32)
 
 
 def _phrase(rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Notes as (index into SCALE, beats): a walk up and down the scale by one or two steps."""
+    """Notes as (index into SCALE, beats): a walk up and down the scale by one to three steps."""
     notes: list[tuple[int, int]] = []
     step, left = int(rng.integers(len(SCALE))), PHRASE_BEATS
     while left:
         beats = min(left, int(rng.choice([1, 1, 2])))
         notes.append((step, beats))
         left -= beats
-        within = [step + stride for stride in (-2, -1, 1, 2) if 0 <= step + stride < len(SCALE)]
+        within = [step + stride for stride in (-3, -2, -1, 1, 2, 3) if 0 <= step + stride < len(SCALE)]
         step = int(rng.choice(within))
     return notes
 
 
 def _string(rng: np.random.Generator, hertz: float, seconds: float, sample_rate: int) -> np.ndarray:
-    """A string plucked softly at a random place, and damped after ``seconds``.
+    """A string plucked at about a quarter of its length, and damped after ``seconds``.
 
     Plucked at the share p of its length, an ideal string has partial k with amplitude sin(k pi p) / k^2 (Rayleigh,
     The Theory of Sound, 1877, 133); what is heard is nearer its velocity, sin(k pi p) / k. High partials die first.
     """
     t = np.arange(round(seconds * sample_rate)) / sample_rate
     k = np.arange(MAX_PARTIALS + 1)
-    amplitudes = np.sin(k * np.pi * rng.uniform(0.1, 0.4)) / np.maximum(k, 1)
+    amplitudes = np.sin(k * np.pi * rng.uniform(0.2, 0.3)) / np.maximum(k, 1)
     audible = np.where(k * hertz < 0.45 * sample_rate, amplitudes, 0)
-    partials = polyval(np.exp((-1.2 + 2j * np.pi * hertz) * t), audible).imag  # z^k is partial k
-    loudness = rng.uniform(0.5, 0.9) / np.abs(amplitudes).sum()
-    attack = np.minimum(1, t / ATTACK_SECONDS) ** 2
-    damping = np.minimum(1, t[::-1] / DAMPING_SECONDS)
-    return (loudness * attack * damping * np.exp(-4 * t) * partials).astype(np.float32)
+    sound = polyval(np.exp((2j * np.pi * hertz - 2.5) * t), audible).imag * np.exp(-3 * t)  # z^k is partial k
+    envelope = np.minimum(1, np.minimum(t / ATTACK_SECONDS, t[::-1] / DAMPING_SECONDS))
+    return rng.uniform(0.4, 0.6) / np.abs(amplitudes).max() * envelope * sound
+
+
+def _old_record(rng: np.random.Generator, num_samples: int, sample_rate: int) -> np.ndarray:
+    """Hiss, and crackles of every colour.
+
+    From them a model learns to come back to the tune from anywhere, as it must when it has drawn unlikely samples.
+    """
+    noise = HISS * rng.standard_normal(num_samples)
+    t = np.arange(sample_rate // 20) / sample_rate
+    for start in np.flatnonzero(rng.random(num_samples - len(t)) < CRACKLES_A_SECOND / sample_rate):
+        width = int(rng.integers(1, 24))
+        colour = np.convolve(rng.standard_normal(len(t) + width - 1), np.full(width, width**-0.5), "valid")
+        noise[start : start + len(t)] += rng.uniform(0, 0.3) * np.exp(-t / rng.uniform(0.002, 0.012)) * colour
+    return noise
