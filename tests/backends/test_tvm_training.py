@@ -21,13 +21,14 @@ SIZES = {
     "sha-rnn": {"segment_len": 16, "mem_len": 24, "num_layers": 2},
     "transformer": {"segment_len": 32, "num_layers": 2},
     "lstm": {"segment_len": 16},
+    "wavenet": {"segment_len": 16},
 }
 
 
 def make(name: str, backend: str) -> CausalModel:
     """A tiny model whose weights are so large that every term of attention shows."""
     torch.manual_seed(0)
-    model = build_model(f"{name}/tiny", bind(backend), vocab_size=30, dropout=0.0, **SIZES[name])
+    model = build_model(f"{name}/tiny", bind(backend), vocab_size=30, **SIZES[name])
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0, 0.15)
     return model
