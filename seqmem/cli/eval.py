@@ -21,7 +21,12 @@ class MemoryLength(click.ParamType):
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER", help="Measure on this folder of .txt files.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Measure on this folder of .txt files, or of sounds.",
+)
 @click.option("--segment-len", type=click.IntRange(min=1), help="Tokens a call.  [default: the recipe's]")
 @click.option("--mem-len", type=MemoryLength(), metavar="N[,N]", help="Tokens of memory.  [default: the recipe's]")
 @click.option(
@@ -37,7 +42,7 @@ def command(
     cmem_len: int | tuple[int, ...] | None,
     backend: str | None,
 ) -> None:
-    """Measure RUN in nats/token, bits/byte and word-level perplexity, and write it to eval.json there."""
+    """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there."""
     from seqmem.train.evaluate import evaluate_run
 
     evaluation = evaluate_run(

@@ -3,17 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import Self
 
 import numpy as np
 
+from seqmem.config import DataConfig
 from seqmem.data.atomic import atomic_folder
+from seqmem.data.audio_store import AudioStore, is_store
 from seqmem.data.codec import Codec
 from seqmem.data.linear_prediction import Baselines, baselines
+from seqmem.data.sounds import load_sounds
 from seqmem.errors import SeqmemError
-
-if TYPE_CHECKING:
-    from seqmem.data.audio_store import AudioStore
 
 FILE_NAME = "audio.json"
 
@@ -21,7 +21,7 @@ FILE_NAME = "audio.json"
 class EncodedSamples:
     """Samples ``[N]`` int16 read as an array of ``N * tokens_a_sample`` token ids.
 
-    Indices are those of tokens: a slice with step 1, or an integer array of any shape.
+    Indices are those of tokens: a slice, or an integer array of any shape.
     """
 
     def __init__(self, samples: np.ndarray, codec: Codec):
@@ -31,13 +31,9 @@ class EncodedSamples:
     def __len__(self) -> int:
         return len(self._samples) * self._codec.tokens_a_sample
 
-    @overload
-    def __getitem__(self, places: slice) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, places: np.ndarray) -> np.ndarray: ...
     def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
         if isinstance(places, slice):
-            places = np.arange(len(self))[places] if places.step else np.arange(*places.indices(len(self)))
+            places = np.arange(*places.indices(len(self)))
         size = self._codec.tokens_a_sample
         tokens = self._codec.encode(self._samples[places // size].reshape(-1)).reshape(*places.shape, size)
         return np.take_along_axis(tokens, (places % size)[..., None], -1)[..., 0]
@@ -56,11 +52,11 @@ class AudioCorpus:
     note: str
     splits: dict[str, EncodedSamples]
     starts: dict[str, np.ndarray]
-    store: "AudioStore"
+    store: AudioStore
     codec: Codec
 
     @classmethod
-    def build(cls, store: "AudioStore", codec: Codec) -> Self:
+    def build(cls, store: AudioStore, codec: Codec) -> Self:
         """Read every split of ``store`` through ``codec``.
 
         Raises:
@@ -90,16 +86,15 @@ class AudioCorpus:
             (partial / FILE_NAME).write_text(json.dumps(about, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path, codec: Codec) -> Self:
-        """Find again what :meth:`save` wrote.
+    def load(cls, folder: Path, codec: Codec, data: DataConfig) -> Self:
+        """Find again what :meth:`save` wrote; a store that is gone is made anew from ``data``.
 
         Raises:
-            SeqmemError: the store is gone, or holds other sounds now.
+            SeqmemError: the store holds other sounds now, or is gone and cannot be made.
         """
-        from seqmem.data.audio_store import AudioStore
-
         about = json.loads((folder / FILE_NAME).read_text())
-        store = AudioStore.open(Path(about["store"]))
+        place = Path(about["store"])
+        store = AudioStore.open(place) if is_store(place) else load_sounds(data, codec.sample_rate)
         if store.digest != about["digest"]:
             raise SeqmemError(f"{store.folder}: holds other sounds than when the run began; begin a new run")
         return cls.build(store, codec)

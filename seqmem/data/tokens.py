@@ -12,6 +12,7 @@ from seqmem.data.atomic import atomic_folder
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.codec import Codec
 from seqmem.data.corpus import SPLITS, Corpus, load_corpus
+from seqmem.data.sounds import load_sounds
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.vocabulary import Vocabulary
 
@@ -63,13 +64,13 @@ def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
         SeqmemError: the data is missing or unusable.
     """
     if isinstance(vocabulary, Codec):
-        from seqmem.data.sounds import load_sounds
-
         return AudioCorpus.build(load_sounds(data, vocabulary.sample_rate), vocabulary)
     assert isinstance(vocabulary, Tokenizer)
     return TokenizedCorpus.build(load_corpus(data), vocabulary)
 
 
-def saved_tokens(folder: Path, vocabulary: Vocabulary) -> Tokens:
-    """What was saved in ``folder``."""
-    return AudioCorpus.load(folder, vocabulary) if isinstance(vocabulary, Codec) else TokenizedCorpus.load(folder)
+def saved_tokens(folder: Path, vocabulary: Vocabulary, data: DataConfig) -> Tokens:
+    """What was saved in ``folder``, once read from ``data``."""
+    if isinstance(vocabulary, Codec):
+        return AudioCorpus.load(folder, vocabulary, data)
+    return TokenizedCorpus.load(folder)

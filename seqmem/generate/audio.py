@@ -19,7 +19,7 @@ BLOCKS_A_SECOND = 4
 class AudioGenerator:
     """Streams that go on from the same prompt, each in its own way.
 
-    Making one reads the prompt and, where the backend compiles generation, compiles it.
+    Making one reads the prompt; a backend that compiles generation does so when the first block is asked for.
 
     Args:
         model: in eval mode.

@@ -86,7 +86,7 @@ def causal_conv1d(
         state: the P = (K - 1) * dilation inputs before x; zero when absent.
 
     Returns:
-        the output, and the last P inputs for the next call.
+        the output, and the last P inputs for the next call. Differentiable once.
     """
     past = (weight.shape[2] - 1) * dilation
     if state is None:

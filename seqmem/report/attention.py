@@ -12,7 +12,7 @@ from seqmem.data.vocabulary import TokenArray
 from seqmem.errors import SeqmemError
 from seqmem.models.segmented import SegmentedTransformer
 from seqmem.ops import bind
-from seqmem.report.runs import RunRecord, read_tokens, read_vocabulary
+from seqmem.report.runs import RunRecord, read_data
 from seqmem.report.style import color, layer_styles, panels
 from seqmem.train.checkpoint import load, newest_checkpoint
 from seqmem.train.device import default_device
@@ -41,9 +41,8 @@ def attention_mass(run: RunRecord) -> Mass | None:
     model = at_eval_lengths(trained, run.recipe.eval)
     if not isinstance(model, SegmentedTransformer):
         return None
-    vocabulary = read_vocabulary(run.path, run.recipe)
-    tokens = read_tokens(run.path, vocabulary).splits["validation"]
-    return measure(model, tokens, vocabulary.bos_ids[0], f"run '{run.path}'")
+    vocabulary, corpus = read_data(run.path, run.recipe)
+    return measure(model, corpus.splits["validation"], vocabulary.bos_ids[0], f"run '{run.path}'")
 
 
 @torch.no_grad()

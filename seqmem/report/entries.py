@@ -8,7 +8,7 @@ from pathlib import Path
 from seqmem.config import Recipe
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import RunRecord, read_tokens, read_vocabulary, settings_of, short_labels
+from seqmem.report.runs import RunRecord, read_data, settings_of, short_labels
 from seqmem.report.speed import Speed
 
 
@@ -79,8 +79,7 @@ def _protocol(recipe: Recipe) -> dict[str, object]:
 
 
 def _text(run: RunRecord) -> dict[str, object]:
-    vocabulary = read_vocabulary(run.path, run.recipe)
-    corpus = read_tokens(run.path, vocabulary)
+    vocabulary, corpus = read_data(run.path, run.recipe)
     if isinstance(corpus, AudioCorpus):
         return {"sounds": corpus.store.digest}
     return {"tokenizer": vocabulary.hash, "length of the validation split": len(corpus.splits["validation"])}

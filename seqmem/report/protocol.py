@@ -14,7 +14,7 @@ from seqmem.report.entries import Entry, check_comparable, check_same_text, grou
 from seqmem.report.expected import Expected
 from seqmem.report.figure import draw_comparison
 from seqmem.report.plan import Plan, load_plan
-from seqmem.report.runs import RunRecord, read_run, read_tokens, read_vocabulary, tokens_a_step
+from seqmem.report.runs import RunRecord, read_data, read_run, tokens_a_step
 from seqmem.report.samples import collect_sounds
 from seqmem.report.say import say
 from seqmem.report.speed import Speed, side_by_side
@@ -109,10 +109,10 @@ def _publish(comparison: Comparison, out: Path, console: Console) -> None:
 
 def _text(run: RunRecord) -> str:
     """What a run's text or sounds are, and how the run is measured on it."""
-    note = read_tokens(run.path, read_vocabulary(run.path, run.recipe)).note.rstrip(".")
+    _, corpus = read_data(run.path, run.recipe)
     num_streams = run.recipe.eval.batch_size
     streams = f"{num_streams} stream{'s' * (num_streams > 1)}"
-    return f"{note}. The validation split is read whole, in {streams}, with memory carried along."
+    return f"{corpus.note.rstrip('.')}. The validation split is read whole, in {streams}, with memory carried along."
 
 
 def _jobs(plan: Plan, budget: Budget, speeds: Mapping[str, Speed], out: Path) -> list[Job]:

@@ -68,13 +68,8 @@ def read_run(path: Path) -> RunRecord:
     return RunRecord(path, load_recipe(str(config)), records)
 
 
-def read_vocabulary(path: Path, recipe: Recipe) -> Vocabulary:
-    """The tokenizer or codec in a run folder of ``recipe``."""
-    return (Codec if recipe.codec else Tokenizer).load(path / vocabulary_folder(recipe))
-
-
-def read_tokens(path: Path, vocabulary: Vocabulary) -> Tokens:
-    """The text or sounds that a run was trained and validated on, in tokens of its ``vocabulary``.
+def read_data(path: Path, recipe: Recipe) -> tuple[Vocabulary, Tokens]:
+    """The tokenizer or codec in a run folder of ``recipe``, and what was trained and validated on, in its tokens.
 
     Raises:
         SeqmemError: the run folder has them no more.
@@ -82,7 +77,8 @@ def read_tokens(path: Path, vocabulary: Vocabulary) -> Tokens:
     folder = path / "tokens"
     if not folder.is_dir():
         raise SeqmemError(f"run '{path}' has no folder tokens; make it anew by seqmem train --resume {path}")
-    return saved_tokens(folder, vocabulary)
+    vocabulary = (Codec if recipe.codec else Tokenizer).load(path / vocabulary_folder(recipe))
+    return vocabulary, saved_tokens(folder, vocabulary, recipe.data)
 
 
 def tokens_a_step(recipe: Recipe) -> int:

@@ -21,7 +21,7 @@ from seqmem.data.vocabulary import TokenArray
 from seqmem.generate.sampling import Sampler
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
-from seqmem.report.runs import read_tokens, read_vocabulary, settings_of, tokens_a_step
+from seqmem.report.runs import read_data, settings_of, tokens_a_step
 from seqmem.report.say import say
 from seqmem.train.session import Session
 from seqmem.train.setup import prepare_data, start_session
@@ -110,8 +110,7 @@ def _measure_apart(recipes: Mapping[str, Recipe], run: Path | None, folder: Path
 def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> dict[str, Speed]:
     first = next(iter(recipes.values()))
     if run:
-        vocabulary = read_vocabulary(run, first)
-        corpus = read_tokens(run, vocabulary)
+        vocabulary, corpus = read_data(run, first)
     else:
         vocabulary, corpus = prepare_data(first, folder, None)
     sessions = {

@@ -4,6 +4,7 @@ Memory use does not depend on the length of the split, whose tokens may be a map
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from seqmem.config import DataConfig, EvalConfig
+from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.codec import Codec
 from seqmem.data.stream import evaluation_segments
 from seqmem.data.text_size import text_size
@@ -126,7 +128,7 @@ def evaluate_run(
     vocabulary = load_vocabulary(path)
     run_dir = run_folder(path)
     if data is None and (run_dir / "tokens").is_dir():
-        corpus = saved_tokens(run_dir / "tokens", vocabulary)
+        corpus = saved_tokens(run_dir / "tokens", vocabulary, recipe.data)
     else:
         corpus = read_tokens(recipe.data if data is None else DataConfig(path=data), vocabulary)
     text = f"{split} split of {corpus.note}"
@@ -139,5 +141,7 @@ def evaluate_run(
         batch_size=config.batch_size,
         text=text,
     )
+    if isinstance(corpus, AudioCorpus):
+        evaluation = replace(evaluation, baselines=corpus.baselines(split))
     (run_dir / "eval.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation

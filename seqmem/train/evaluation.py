@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from seqmem.data.linear_prediction import Baselines
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -114,10 +116,12 @@ class AudioEvaluation(Evaluation):
     Attributes:
         num_samples: scored samples.
         codec: what tokens are, as the recipe's section has it.
+        baselines: what the sounds cost without a neural network, where that was counted.
     """
 
     num_samples: int
     codec: dict[str, Any]
+    baselines: Baselines | None = None
 
     @property
     def bits_per_sample(self) -> float:
@@ -131,9 +135,10 @@ class AudioEvaluation(Evaluation):
 
     def rows(self) -> dict[str, str]:
         seconds = self.num_samples / self.codec["sample_rate"]
-        return {
+        rows = {
             **super().rows(),
             "bits/sample": f"{self.bits_per_sample:.4f} ({self.num_samples:,} samples, {seconds:,.1f} s)",
             "context": self.context,
             "codec": ", ".join(f"{name} {value}" for name, value in self.codec.items()),
         }
+        return rows | ({"to beat": str(self.baselines)} if self.baselines else {})

@@ -8,6 +8,7 @@ from seqmem.config import Recipe
 from seqmem.data.codec import Codec
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.generate.audio import write_sound
 from seqmem.generate.sampling import Sampler
 from seqmem.generate.text import generate
 from seqmem.models.base import CausalModel
@@ -18,8 +19,6 @@ def leave_sample(model: CausalModel, vocabulary: Vocabulary, recipe: Recipe, run
     options = recipe.generate
     sampler = Sampler(options.temperature, options.top_p, torch.Generator().manual_seed(recipe.train.seed))
     if isinstance(vocabulary, Codec):
-        from seqmem.generate.audio import write_sound
-
         file = run_dir / "sample.wav"
         write_sound(model, vocabulary, file, options.seconds, sampler)
         return f"\n{file}: {options.seconds:g} s\nNext: seqmem generate-audio {run_dir}\n      seqmem eval {run_dir}"

@@ -48,7 +48,7 @@ def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tupl
     folder = run_dir / "tokens"
     vocabulary = load_vocabulary(checkpoint) if checkpoint else None
     if vocabulary and folder.is_dir():
-        return vocabulary, saved_tokens(folder, vocabulary)
+        return vocabulary, saved_tokens(folder, vocabulary, recipe.data)
     if vocabulary is None and recipe.codec:
         vocabulary = Codec(recipe.codec)
     if vocabulary:

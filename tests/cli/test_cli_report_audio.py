@@ -1,6 +1,8 @@
 """``seqmem compare`` and ``seqmem plot`` on runs of sound: bits/sample, relative to the baseline, and sounds."""
 
 import csv
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,3 +99,18 @@ def test_a_model_without_attention_has_no_picture_of_it(seqmem: Callable, traine
     finished = seqmem("plot", trained[0])
     assert (finished.code, finished.err) == (0, "")
     assert "attention" not in finished.out
+
+
+def test_evaluation_says_what_to_beat_on_the_split(seqmem: Callable, trained: list[Path]):
+    finished = seqmem("eval", trained[0], "--split", "test")
+    assert finished.code == 0, finished.err
+    costs = json.loads((trained[0] / "eval.json").read_text())["baselines"]
+    (line,) = [line for line in finished.out.splitlines() if line.startswith("to beat")]
+    assert all(f"{costs[name]:.3f}" in line for name in ("marginal", "fixed", "adaptive"))
+    assert costs["fixed"] < costs["marginal"]
+
+
+def test_sounds_missing_from_the_cache_are_made_again(seqmem: Callable, trained: list[Path]):
+    before = seqmem("eval", trained[0]).out
+    shutil.rmtree("cache")
+    assert seqmem("eval", trained[0]).out == before
