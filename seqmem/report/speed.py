@@ -28,8 +28,7 @@ from seqmem.train.setup import prepare_data, start_session
 
 ROUNDS = 8
 STEPS_A_ROUND = 4
-GENERATED_TOKENS = 100  # of text, at least; a whole segment where that is longer
-LOOPED_TOKENS = 500  # of sound, likewise
+GENERATED_TOKENS = 100  # at least; a whole segment where that is longer
 
 
 class Machine(Section):
@@ -120,14 +119,12 @@ def _measure(recipes: dict[str, Recipe], run: Path | None, folder: Path) -> dict
     models = {name: session.model.eval() for name, session in sessions.items()}
     validation = corpus.splits["validation"]
     with torch.no_grad():
-        go_on = _looper if first.codec else _writer
-        generation = take_turns({name: go_on(model, validation) for name, model in models.items()}, ROUNDS)
-    fewest = LOOPED_TOKENS if first.codec else GENERATED_TOKENS
+        generation = take_turns({name: _generator(model, validation) for name, model in models.items()}, ROUNDS)
     return {
         name: Speed(
             num_parameters=model.num_parameters,
             training=STEPS_A_ROUND * tokens_a_step(recipes[name]) / training[name],
-            generation=_num_generated(model, fewest) / generation[name],
+            generation=_num_generated(model) / generation[name],
         )
         for name, model in models.items()
     }
@@ -138,46 +135,21 @@ def _train(session: Session) -> None:
         session.step()
 
 
-def _num_generated(model: CausalModel, fewest: int) -> int:
+def _num_generated(model: CausalModel) -> int:
     """Tokens made in a round: enough to meet a segment's end, where memory moves."""
-    return max(fewest, model.config.segment_len)
+    return max(GENERATED_TOKENS, model.config.segment_len)
 
 
-def _prompt(model: CausalModel, tokens: TokenArray) -> torch.Tensor:
-    """As many of ``tokens [N]`` as fill the model's memory: ``[1, T]`` on its device."""
+def _generator(model: CausalModel, tokens: TokenArray) -> Callable[[], None]:
+    """Draws on from where it was, at first from a memory filled with the beginning of ``tokens [N]``."""
     prompt = torch.from_numpy(tokens[: model.config.turnover].astype(np.int64))[None]
-    return prompt.to(next(model.parameters()).device)
-
-
-def _writer(model: CausalModel, tokens: TokenArray) -> Callable[[], None]:
-    """Writes text, each time anew, from a memory filled with the beginning of ``tokens [N]``."""
-    greedy = Sampler(temperature=0)
-    read = model(_prompt(model, tokens), model.init_state(1))
-    start = model.generation_state(read.state)
-
-    def write() -> None:
-        hidden, state = read.hidden, start
-        for _ in range(_num_generated(model, GENERATED_TOKENS)):
-            token = model.head.sample(hidden[:, -1], greedy)
-            out = model(token[:, None], state)
-            hidden, state = out.hidden, out.state
-        hidden.sum().item()
-
-    return write
-
-
-def _looper(model: CausalModel, tokens: TokenArray) -> Callable[[], None]:
-    """Makes sound, each time on from where it was, at first from a memory filled with the beginning of ``tokens [N]``.
-
-    It draws in the model's own loop, which a backend may have compiled as a whole.
-    """
-    prompt = _prompt(model, tokens)
+    prompt = prompt.to(next(model.parameters()).device)
     loop = model.token_loop(model(prompt[:, :-1], model.init_state(1)).state, Sampler())
     last = prompt[:, -1]
 
     def draw() -> None:
         nonlocal last
-        drawn, _ = loop(last, _num_generated(model, LOOPED_TOKENS))
+        drawn, _ = loop(last, _num_generated(model))
         last = drawn[:, -1]
         last.sum().item()
 

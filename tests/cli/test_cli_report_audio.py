@@ -70,7 +70,7 @@ def test_runs_of_sound_become_a_table_with_sounds(
 ):
     monkeypatch.setattr(speed, "_measure_apart", measured_here)
     monkeypatch.setattr(speed, "ROUNDS", 1)
-    monkeypatch.setattr(speed, "LOOPED_TOKENS", 5)
+    monkeypatch.setattr(speed, "GENERATED_TOKENS", 5)
     Path("xl/sample.wav").unlink()  # as of a run that was stopped before it made one
     finished = seqmem("compare", *trained, "--out", "compared")
     assert finished.code == 0, finished.err

@@ -66,8 +66,11 @@ def test_threads_are_those_of_the_recipe(
     assert measured.machine.num_threads == 77
 
 
-def test_sound_goes_on_in_the_models_loop(monkeypatch: pytest.MonkeyPatch):
-    model = build_model(model_config("transformer-xl/tiny", segment_len=8, mem_len=16), bind()).eval()
+@pytest.mark.parametrize(("segment_len", "num_generated"), [(8, 100), (120, 120)])
+def test_generation_goes_on_from_a_full_memory_across_a_border(
+    segment_len: int, num_generated: int, monkeypatch: pytest.MonkeyPatch
+):
+    model = build_model(model_config("transformer-xl/tiny", segment_len=segment_len, mem_len=600), bind()).eval()
     read: list[tuple[list[int], int]] = []
 
     def token_loop(state: State, sampler: Sampler):
@@ -75,25 +78,12 @@ def test_sound_goes_on_in_the_models_loop(monkeypatch: pytest.MonkeyPatch):
             read.append((last.tolist(), num_tokens))
             return torch.full((1, num_tokens), 5), torch.zeros(1, num_tokens)
 
-        assert state.filled.item() == 16
+        assert state.filled.item() >= 600
         return loop
 
     monkeypatch.setattr(model, "token_loop", token_loop, raising=False)
-    draw = speed._looper(model, np.arange(100))
+    tokens = np.arange(2000) % 50
+    draw = speed._generator(model, tokens)
     draw()
     draw()
-    assert read == [([23], 500), ([5], 500)]
-
-
-@pytest.mark.parametrize(("segment_len", "num_generated"), [(8, 100), (120, 120)])
-def test_generation_goes_on_from_a_full_memory_across_a_border(segment_len: int, num_generated: int):
-    config = model_config("transformer-xl/tiny", segment_len=segment_len, mem_len=600)
-    model = build_model(config, bind()).eval()
-    calls: list[tuple[int, int]] = []
-    model.register_forward_pre_hook(lambda _, inputs: calls.append((inputs[1].filled.item(), inputs[0].shape[1])))
-    with torch.no_grad():
-        write = speed._writer(model, np.zeros(2000, np.uint16))
-        assert calls == [(0, segment_len + 600)]
-        write()
-    assert [length for _, length in calls[1:]] == [1] * num_generated
-    assert calls[1][0] >= 600
+    assert read == [([tokens[segment_len + 600 - 1]], num_generated), ([5], num_generated)]
