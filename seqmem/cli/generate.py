@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from seqmem.cli.sampling import sampling_options
 from seqmem.errors import SeqmemError
 
 
@@ -11,14 +12,7 @@ from seqmem.errors import SeqmemError
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--prompt", help="Text to go on from.  [default: the recipe's]")
 @click.option("--tokens", type=click.IntRange(min=1), help="How many to write.  [default: the recipe's]")
-@click.option("--temperature", type=click.FloatRange(min=0), help="0 takes the likeliest.  [default: the recipe's]")
-@click.option(
-    "--top-p",
-    type=click.FloatRange(min=0, max=1, min_open=True),
-    help="Draw from the likeliest tokens that together have this probability.  [default: the recipe's]",
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same text.")
-@click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
+@sampling_options
 def command(
     run: Path,
     prompt: str | None,

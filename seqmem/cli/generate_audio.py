@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from seqmem.cli.sampling import sampling_options
 from seqmem.errors import SeqmemError
 
 if TYPE_CHECKING:
@@ -35,14 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Make so many: x-1.wav, x-2.wav, ..."
 )
-@click.option("--temperature", type=click.FloatRange(min=0), help="0 takes the likeliest.  [default: the recipe's]")
-@click.option(
-    "--top-p",
-    type=click.FloatRange(min=0, max=1, min_open=True),
-    help="Draw from the likeliest tokens that together have this probability.  [default: the recipe's]",
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same sound.")
-@click.option("--backend", metavar="NAME[,NAME]", help="Who computes.  [default: the recipe's]")
+@sampling_options
 def command(
     run: Path | None,
     seconds: float | None,
