@@ -141,7 +141,7 @@ def evaluate_run(
         batch_size=config.batch_size,
         text=text,
     )
-    if isinstance(corpus, AudioCorpus):
+    if isinstance(corpus, AudioCorpus) and isinstance(evaluation, AudioEvaluation):
         evaluation = replace(evaluation, baselines=corpus.baselines(split))
     (run_dir / "eval.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
