@@ -32,6 +32,9 @@ class BuiltIn:
 BUILT_IN = {
     "pytorch": BuiltIn("seqmem.backends.pytorch:PyTorchBackend"),
     "tvm": BuiltIn("seqmem.backends.tvm.backend:TVMBackend", missing="seqmem.backends.tvm.installed:unavailable"),
+    "triton": BuiltIn(
+        "seqmem.backends.triton.backend:TritonBackend", missing="seqmem.backends.triton.installed:unavailable"
+    ),
 }
 
 

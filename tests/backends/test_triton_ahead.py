@@ -1,0 +1,38 @@
+"""The Triton kernels as machine code for GPUs that are not here: they build, fit, and use tensor cores."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SHARED_BYTES = {80: 163 << 10, 90: 227 << 10}
+"""Shared memory a program can have, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
+STACK_BYTES = 0
+"""Of a thread, to which registers are spilled."""
+WGMMA = "wgmma"
+
+
+@cache
+def compiled(architecture: int) -> list[dict]:
+    """What became of every kernel."""
+    program = Path(__file__).with_name("triton_ahead.py")
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    command = [sys.executable, str(program), str(architecture)]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("architecture", SHARED_BYTES)
+def test_every_kernel_builds_and_fits(architecture: int):
+    found = compiled(architecture)
+    names = {about["kernel"] for about in found}
+    assert {"attend", "attend_queries", "attend_keys", "attend_columns", "attend_bias"} <= names
+    assert {"band_qk", "band_pv", "band_pv_t", "scan", "linear_attention", "by_channel", "by_product"} <= names
+    for about in found:
+        assert about["shared"] <= SHARED_BYTES[architecture], about
+        assert about["stack"] <= STACK_BYTES, about

@@ -1,0 +1,118 @@
+"""Compile the backend's kernels for GPUs that are not here, as a process of its own: ``triton_ahead.py 80 90``.
+
+The host code runs as always, on the CPU, up to the launch; there each kernel is compiled for the architecture that was
+asked for, and a line of JSON says what became of it.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from seqmem.backends.triton import backend, launch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from seqmem.ops import Band, Dense
+from seqmem.ops.backend import Attention
+from seqmem.ops.dropout import row_keys
+from seqmem.ops.pattern import Gather, Pattern
+
+SEEN: set[tuple[int, str]] = set()
+
+
+class Absent:
+    """Stands for the driver of a GPU that is not here."""
+
+    def __init__(self, architecture: int):
+        self.target = GPUTarget("cuda", architecture, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def compile_instead(
+    kernel: Any, grid: tuple[int, ...], arguments: Sequence[Any], constants: dict[str, Any], warps: int, stages: int = 2
+) -> None:
+    """In place of :func:`seqmem.backends.triton.launch.queue`."""
+    architecture = driver.active.get_current_target().arch
+    compiled = kernel.warmup(
+        *arguments, **constants, grid=grid, num_warps=warps, num_stages=stages, enable_fp_fusion=True
+    )
+    if (architecture, compiled.hash) in SEEN:
+        return
+    SEEN.add((architecture, compiled.hash))
+    tensor = launch.first_tensor(arguments)
+    about = {
+        "kernel": kernel.__name__,
+        "architecture": architecture,
+        "constants": str(constants),
+        "dtype": str(tensor.dtype if tensor is not None else None),
+        "shared": compiled.metadata.shared,
+        "tensor_cores": sorted(set(re.findall(r"\b(wgmma|mma)\b", compiled.asm["ptx"]))),
+        **usage(compiled.asm["cubin"]),
+    }
+    print(json.dumps(about), flush=True)
+
+
+def usage(cubin: bytes) -> dict[str, int]:
+    """Registers of a thread, and bytes of its stack, to which registers are spilled."""
+    tool = Path(triton.__file__).with_name("backends") / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    return {name.lower(): int(value) for name, value in re.findall(r"\b(REG|STACK):(\d+)", text)}
+
+
+def calls() -> Iterator[Attention]:
+    for dtype, width in ((torch.bfloat16, 64), (torch.bfloat16, 128), (torch.float16, 64), (torch.float32, 64)):
+        yield attention(Band(255), dtype, width)
+        yield attention(Band(255), dtype, width, rel=True)
+    yield attention(Band(100, 100, 2), torch.bfloat16, 64, rel=True, others=True)
+    yield attention(Band(255), torch.bfloat16, 256)
+    yield attention(Dense(), torch.bfloat16, 64)
+    yield attention(Dense(), torch.float16, 80, others=True)
+    yield attention(Gather(torch.arange(64).expand(2, -1), causal=True), torch.bfloat16, 64)
+
+
+def attention(pattern: Pattern, dtype: torch.dtype, width: int, rel: bool = False, others: bool = False) -> Attention:
+    q, k, v = (torch.zeros(2, 256, 2, width, dtype=dtype) for _ in range(3))
+    qr = r = bias = valid = keys = None
+    columns = pattern.num_columns if isinstance(pattern, Band) else 256
+    if rel:
+        qr, r = q, torch.zeros(columns, 2, width, dtype=dtype)
+    if others:
+        bias = torch.zeros(1, 1, 2, columns)
+        valid, keys = torch.ones(2, 256, dtype=torch.bool), row_keys(1, 2, 2, "cpu")
+    return Attention(q, k, v, pattern, 0.125, bias, qr, r, valid, 0.1 if others else 0.0, keys, others)
+
+
+def main() -> None:
+    launch.queue = compile_instead
+    kernels = backend.TritonBackend()
+    for architecture in map(int, sys.argv[1:]):
+        driver.set_active(Absent(architecture))
+        for call in calls():
+            out, lse = kernels.attend(call)
+            kernels.attend_backward(call, out, lse, out, lse)
+        for dtype in (torch.bfloat16, torch.float32):
+            q, band = torch.zeros(1, 256, 2, 64, dtype=dtype), Band(127)
+            p = kernels.band_qk(q, q, band)
+            kernels.band_pv(p, q, band)
+            kernels.band_pv_t(p, q, band, 256)
+
+
+main()
