@@ -16,7 +16,7 @@ def attend(call: Attention) -> tuple[Tensor, Tensor]:
     out = call.v.new_empty(*call.q.shape[:3], call.v.shape[3])
     lse = call.q.new_empty(call.q.shape[:3], dtype=accumulation_dtype(call.q.dtype))
     launch = launch_of(kernel, call)
-    launch(query_grid(launch, call), Rows.of(out), Rows.of(lse), Operands.of(call), Sizes.of(call))
+    launch(query_grid(launch, call), Rows.of(out), lse, Operands.of(call), Sizes.of(call))
     return out, lse
 
 

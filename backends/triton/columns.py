@@ -22,7 +22,7 @@ def column_sums(call: Attention, seen: Seen, of_bias: bool) -> tuple[Tensor | No
     assert isinstance(band, Band)
     launch = launch_of(attend_columns, call)
     shape = _shape_of_parts(launch, call, band)
-    new = seen.lse.start.new_empty
+    new = seen.lse.new_empty
     parts_of_bias = new(*shape, launch.form.span) if of_bias else None
     parts_of_r = None if call.r is None else new(*shape, launch.form.span, call.r.shape[2])
     num_parts, batch_size, num_heads, num_diagonals = shape

@@ -9,8 +9,8 @@ from torch.library import custom_op
 
 from triton import cdiv
 
+from . import launch
 from .kernels.convolution import by_channel, by_product
-from .launch import precision, queue
 
 TIMES, CHANNELS, DEPTH, WARPS = 64, 64, 32, 4
 FEW_INPUTS = 8
@@ -82,9 +82,9 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, length: int, step
     blocks = cdiv(num_channels, CHANNELS) if few else groups * cdiv(outputs, CHANNELS)
     operands = (out, x.contiguous(), weight.contiguous(), bias)
     sizes = (length, x.shape[1], num_channels, x.shape[2], outputs, step)
-    form = ConvolutionForm(inputs, taps, precision())
+    form = ConvolutionForm(inputs, taps, launch.precision())
     grid = cdiv(length, TIMES), blocks, x.shape[0]
-    queue(by_channel if few else by_product, grid, (*operands, *sizes), {"form": form}, WARPS)
+    launch.queue(by_channel if few else by_product, grid, (*operands, *sizes), {"form": form}, WARPS)
     return out
 
 

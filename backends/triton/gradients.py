@@ -18,7 +18,7 @@ from .operands import Operands, Rows, Seen, Sizes, rows
 def attend_backward(call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor) -> Gradients:
     """See :meth:`AttentionBackend.attend_backward`."""
     dout = rows(dout.to(out.dtype))
-    seen = Seen(Rows.of(lse), Rows.of(lse.new_empty(lse.shape)), Rows.of(dout), Operands.of(call), Sizes.of(call))
+    seen = Seen(lse.contiguous(), lse.new_empty(lse.shape), Rows.of(dout), Operands.of(call), Sizes.of(call))
     dq, dqr = _of_queries(call, seen, out, dlse)
     on_band = isinstance(call.pattern, Band)
     wanted = call.bias if call.bias_needs_grad else None
@@ -38,7 +38,7 @@ def _of_queries(call: Attention, seen: Seen, out: Tensor, dlse: Tensor) -> tuple
     dq = call.q.new_empty(call.q.shape)
     dqr = None if call.qr is None else call.q.new_empty(call.q.shape)
     launch = launch_of(attend_queries, call)
-    given = Rows.of(rows(out)), Rows.of(dlse)
+    given = Rows.of(rows(out)), dlse.contiguous()
     launch(query_grid(launch, call), Rows.of(dq), None if dqr is None else Rows.of(dqr), *given, *seen)
     return dq, dqr
 
@@ -52,7 +52,7 @@ def _of_keys(call: Attention, seen: Seen, of_bias: bool) -> tuple[Tensor, Tensor
     batch_size, num_keys, num_heads, _ = call.k.shape
     if isinstance(call.pattern, Gather):
         num_keys = seen.sizes.num_columns
-    by_key = seen.lse.start.new_empty(batch_size, 1, num_heads, num_keys) if of_bias else None
+    by_key = seen.lse.new_empty(batch_size, 1, num_heads, num_keys) if of_bias else None
     grid = num_blocks(num_keys, launch.form.keys, launch.form.dilation), batch_size * num_heads
     launch(grid, Rows.of(dk), Rows.of(dv), by_key, *seen)
     return dk, dv, by_key

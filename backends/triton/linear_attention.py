@@ -9,10 +9,10 @@ from torch.library import custom_op
 
 from triton import cdiv
 
+from . import launch
 from .form import padded
 from .kernels.linear_attention import decay_gradient
 from .kernels.linear_attention import linear_attention as kernel
-from .launch import precision, queue
 from .operands import Rows, rows
 
 TIMES, VALUES, WARPS = 32, 32, 4
@@ -61,11 +61,11 @@ def run(
     batch_size, length, num_heads, width = q.shape
     out, final = v.new_empty(v.shape), initial.new_empty(initial.shape)
     states = initial.new_empty(batch_size, num_heads, cdiv(length, TIMES) if keep else 0, width, v.shape[3])
-    form = LinearForm(width, v.shape[3], TIMES, VALUES, precision(), reverse)
-    operands = (Rows.of(rows(q)), Rows.of(rows(k)), Rows.of(rows(v)), Rows.of(log_decay), initial.contiguous())
+    form = LinearForm(width, v.shape[3], TIMES, VALUES, launch.precision(), reverse)
+    operands = (Rows.of(rows(q)), Rows.of(rows(k)), Rows.of(rows(v)), log_decay.contiguous(), initial.contiguous())
     grid = cdiv(v.shape[3], VALUES), batch_size * num_heads
     results = (Rows.of(out), final, states if keep else None)
-    queue(kernel, grid, (*results, *operands, length, num_heads), {"form": form}, WARPS)
+    launch.queue(kernel, grid, (*results, *operands, length, num_heads), {"form": form}, WARPS)
     return out, final, states
 
 
@@ -84,10 +84,10 @@ def dlog_decay(
     batch_size, length, num_heads, width = q.shape
     blocks = cdiv(v.shape[3], VALUES)
     parts = log_decay.new_empty(blocks, batch_size, length, num_heads)
-    form = LinearForm(width, v.shape[3], TIMES, VALUES, precision(), False)
-    operands = (Rows.of(rows(q)), Rows.of(rows(k)), Rows.of(rows(v)), Rows.of(rows(dout)), Rows.of(log_decay))
+    form = LinearForm(width, v.shape[3], TIMES, VALUES, launch.precision(), False)
+    operands = (Rows.of(rows(q)), Rows.of(rows(k)), Rows.of(rows(v)), Rows.of(rows(dout)), log_decay.contiguous())
     arguments = (parts, *operands, states, dfinal.contiguous(), length, num_heads)
-    queue(decay_gradient, (blocks, batch_size * num_heads), arguments, {"form": form}, WARPS)
+    launch.queue(decay_gradient, (blocks, batch_size * num_heads), arguments, {"form": form}, WARPS)
     return parts.sum(0)
 
 

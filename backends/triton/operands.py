@@ -10,7 +10,7 @@ from seqmem.ops.pattern import Band, Gather
 
 
 class Rows(NamedTuple):
-    """A tensor ``[B, T, H, W]``, or ``[B, T, H]`` with rows of one number; strides in numbers, a row's own being 1."""
+    """A tensor ``[B, T, H, W]`` with rows of W neighbours; strides in numbers."""
 
     start: Any
     batch: int
@@ -117,10 +117,10 @@ class Sizes(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What every backward kernel reads: lse, ``out . dout - dlse`` of each query, dout, and the operands."""
+    """What every backward kernel reads: lse and ``out . dout - dlse`` of each query, contiguous, dout, the operands."""
 
-    lse: Rows
-    delta: Rows
+    lse: Tensor
+    delta: Tensor
     dout: Rows
     operands: Operands
     sizes: Sizes

@@ -7,8 +7,8 @@ from torch.library import custom_op
 
 from triton import cdiv
 
+from . import launch
 from .kernels.scan import scan as kernel
-from .launch import queue
 
 TIMES, CHANNELS, WARPS = 64, 64, 4
 
@@ -30,7 +30,7 @@ def run(gate: Tensor, x: Tensor, initial: Tensor, reverse: bool) -> tuple[Tensor
     states, final = torch.empty_like(x), torch.empty_like(initial)
     grid = cdiv(width, CHANNELS), batch_size
     sizes = {"REVERSE": reverse, "TIMES": TIMES, "CHANNELS": CHANNELS}
-    queue(kernel, grid, (states, final, gate, x, initial, length, width), sizes, WARPS)
+    launch.queue(kernel, grid, (states, final, gate, x, initial, length, width), sizes, WARPS)
     return states, final
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def compile_instead(
         "kernel": kernel.__name__,
         "architecture": architecture,
         "constants": str(constants),
+        "queries": getattr(constants.get("form"), "queries", 0),
         "dtype": str(tensor.dtype if tensor is not None else None),
         "shared": compiled.metadata.shared,
         "tensor_cores": sorted(set(re.findall(r"\b(wgmma|mma)\b", compiled.asm["ptx"]))),
@@ -78,14 +80,14 @@ def usage(cubin: bytes) -> dict[str, int]:
 
 
 def calls() -> Iterator[Attention]:
-    for dtype, width in ((torch.bfloat16, 64), (torch.bfloat16, 128), (torch.float16, 64), (torch.float32, 64)):
-        yield attention(Band(255), dtype, width)
-        yield attention(Band(255), dtype, width, rel=True)
-    yield attention(Band(100, 100, 2), torch.bfloat16, 64, rel=True, others=True)
-    yield attention(Band(255), torch.bfloat16, 256)
-    yield attention(Dense(), torch.bfloat16, 64)
+    """One for every kind of kernel, and for the widths and types that are used most."""
+    yield attention(Band(255), torch.bfloat16, 64)
+    yield attention(Band(255), torch.bfloat16, 128)
+    yield attention(Band(255), torch.bfloat16, 64, rel=True)
     yield attention(Dense(), torch.float16, 80, others=True)
     yield attention(Gather(torch.arange(64).expand(2, -1), causal=True), torch.bfloat16, 64)
+    yield attention(Band(100, 100, 2), torch.float32, 32, rel=True, others=True)
+    yield replace(attention(Band(255), torch.bfloat16, 64), bias=torch.zeros(1, 256, 2, 256), bias_needs_grad=True)
 
 
 def attention(pattern: Pattern, dtype: torch.dtype, width: int, rel: bool = False, others: bool = False) -> Attention:
@@ -108,11 +110,16 @@ def main() -> None:
         for call in calls():
             out, lse = kernels.attend(call)
             kernels.attend_backward(call, out, lse, out, lse)
-        for dtype in (torch.bfloat16, torch.float32):
-            q, band = torch.zeros(1, 256, 2, 64, dtype=dtype), Band(127)
-            p = kernels.band_qk(q, q, band)
-            kernels.band_pv(p, q, band)
-            kernels.band_pv_t(p, q, band, 256)
+        q, band = torch.zeros(1, 256, 2, 64, dtype=torch.bfloat16), Band(127)
+        p = kernels.band_qk(q, q, band)
+        kernels.band_pv(p, q, band)
+        kernels.band_pv_t(p, q, band, 256)
+        x = torch.zeros(1, 256, 128, dtype=torch.bfloat16).requires_grad_()
+        kernels.scan(x, x)[0].sum().backward()
+        kernels.causal_conv1d(x, torch.zeros(128, 1, 4, dtype=torch.bfloat16), groups=128)[0].sum().backward()
+        kernels.causal_conv1d(x, torch.zeros(128, 128, 2, dtype=torch.bfloat16))[0].sum().backward()
+        decay = torch.zeros(1, 256, 2).requires_grad_()
+        kernels.linear_attention(q, q, q, decay)[0].sum().backward()
 
 
 main()

@@ -53,4 +53,4 @@ def attend(out, lse, operands, sizes, form: tl.constexpr):
     seen = tl.where(weights > 0, weights, 1.0)
     store(out, place, query, values / (seen * sizes.kept)[:, None], form.value_width, form.padded_value_width)
     natural = tl.where(weights > 0, (largest + tl.log2(seen)) / LOG2_E, float("-inf"))
-    store_numbers(lse, place, query, natural)
+    store_numbers(lse, sizes.num_queries, sizes.num_heads, place, query, natural)

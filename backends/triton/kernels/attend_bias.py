@@ -6,7 +6,7 @@ import triton.language as tl
 from .diagonals import load_positioned, load_positions
 from .gradients import tile_gradient
 from .place import place_of
-from .tile import queries_at
+from .tile import positions_of, queries_at
 
 
 @triton.jit(do_not_specialize=["sizes", "bias_heads", "rows_shared", "heads_shared"])
@@ -29,7 +29,7 @@ def attend_bias(dbias, lse, delta, dout, operands, sizes, bias_heads, rows_share
     if form.pattern == "band":
         column += first + (form.queries - 1) - start_key - tl.arange(0, form.queries)[:, None]
     exists = query.exists[:, None] & (column >= 0) & (column < sizes.num_columns)
-    where = (owner_batch.to(tl.int64) * sizes.num_queries + query.at) * bias_heads + owner_head
+    where = (owner_batch.to(tl.int64) * sizes.num_queries + positions_of(query)) * bias_heads + owner_head
     tl.store(dbias + where[:, None] * sizes.num_columns + column, total.to(dbias.dtype.element_ty), mask=exists)
 
 

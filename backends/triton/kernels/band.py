@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from .place import place_of, span_of
-from .rows import load, rows_of, store
+from .rows import load, start_of, store
 from .scores import product
 from .tile import keys_at, queries_at
 
@@ -21,7 +21,7 @@ def load_weights(p, place, sizes, query, key, start_query, start_key, form: tl.c
     """The weights of a tile, ``[M, N]``; 0 outside the band and the keys."""
     column = column_in(place, sizes, start_query, start_key, form)
     exists = query.exists[:, None] & key.exists[None, :] & (column >= 0) & (column < sizes.num_columns)
-    where = rows_of(p, place) + (query.at.to(tl.int64) * p.row)[:, None] + column
+    where = start_of(p, place, query) + ((query.offset * p.row)[:, None] + column)
     return tl.load(where, mask=exists, other=0.0)
 
 
@@ -37,7 +37,7 @@ def band_qk(p, q, k, sizes, form: tl.constexpr):
     )
     column = column_in(place, sizes, start_query, start_key, form)
     exists = query.exists[:, None] & (column >= 0) & (column < sizes.num_columns)
-    tl.store(rows_of(p, place) + (query.at.to(tl.int64) * p.row)[:, None] + column, scores, mask=exists)
+    tl.store(start_of(p, place, query) + ((query.offset * p.row)[:, None] + column), scores, mask=exists)
 
 
 @triton.jit(do_not_specialize=["sizes"])

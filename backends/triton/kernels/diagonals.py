@@ -18,7 +18,7 @@ def load_positions(operands, sizes, place, first, form: tl.constexpr):
     """Relative positions of ``SPAN`` columns from ``first`` on, ``[SPAN, D]``; None if there are none."""
     if operands.r is not None:
         column = first + tl.arange(0, form.span)
-        columns = Side(column, (column >= 0) & (column < sizes.num_columns))
+        columns = Side(first, tl.arange(0, form.span), (column >= 0) & (column < sizes.num_columns))
         return load(operands.r, place, columns, form.width, form.padded_width)
     else:
         return None

@@ -32,6 +32,6 @@ def tile_gradient(lse, delta, dout, qr, positions, operands, sizes, place, start
     do = load(dout, place, query, form.value_width, form.padded_value_width)
     products = product(q, k, form)
     scores = finished(products, qr, positions, operands, sizes, place, query, key, start_key, form, False, True)
-    probs = probs_of(scores, load_numbers(lse, place, query), False)
-    per_query = load_numbers(delta, place, query)
+    probs = probs_of(scores, load_numbers(lse, sizes.num_queries, sizes.num_heads, place, query), False)
+    per_query = load_numbers(delta, sizes.num_queries, sizes.num_heads, place, query)
     return scores_gradient(probs, product(do, v, form), per_query, operands, sizes, place, query, key, False)

@@ -42,11 +42,11 @@ def linear_attention(out, final, states, q, k, v, log_decay, initial, length, nu
             chunk = tl.program_id(1).to(tl.int64) * tl.cdiv(length, form.times) + start // form.times
             tl.store(states + chunk * size + entries, state, mask=in_widths)
         time = start + turn
-        now, decaying = Side(time, time < length), Side(time, time < length)
+        now, decaying = Side(start, turn, time < length), Side(start, turn, time < length)
         if form.reverse:
-            now = Side(length - 1 - time, time < length)
-            decaying = Side(length - time, (time < length) & (time > 0))
-        total = tl.cumsum(load_numbers(log_decay, head, decaying), 0)
+            now = Side(length - 1 - start, -turn, time < length)
+            decaying = Side(length - start, -turn, (time < length) & (time > 0))
+        total = tl.cumsum(load_numbers(log_decay, length, num_heads, head, decaying), 0)
         whole = tl.sum(tl.where(turn == form.times - 1, total, 0.0), 0)
         queries = load(q, head, now, form.width, form.padded_width)
         keys = load(k, head, now, form.width, form.padded_width)
@@ -86,10 +86,10 @@ def decay_gradient(dlog_decay, q, k, v, dout, log_decay, states, dfinal, length,
     num_chunks = tl.cdiv(length, form.times)
     for back in range(0, num_chunks):
         chunk = num_chunks - 1 - back
-        now = Side(chunk * form.times + turn, chunk * form.times + turn < length)
+        now = Side(chunk * form.times, turn, chunk * form.times + turn < length)
         place = tl.program_id(1).to(tl.int64) * num_chunks + chunk
         earlier = tl.load(states + place * size + transposed, mask=in_widths, other=0.0)
-        total = tl.cumsum(load_numbers(log_decay, head, now), 0)
+        total = tl.cumsum(load_numbers(log_decay, length, num_heads, head, now), 0)
         whole = tl.sum(tl.where(turn == form.times - 1, total, 0.0), 0)
         queries = load(q, head, now, form.width, form.padded_width).to(tl.float32)
         keys = load(k, head, now, form.width, form.padded_width).to(tl.float32)
@@ -107,6 +107,10 @@ def decay_gradient(dlog_decay, q, k, v, dout, log_decay, states, dfinal, length,
         at_or_after = turn[:, None] >= turn[None, :]
         inside = tl.sum(tl.where(at_or_after, from_keys + of_query[:, None], 0.0), 0)
         gradient = inside + tl.sum(of_key[:, None] * before, 0) + tl.exp(whole) * tl.sum(tl.sum(earlier * later, 1), 0)
-        row = (tl.program_id(0) * (tl.num_programs(1) // num_heads) + head.batch).to(tl.int64) * length + now.at
+        row = (
+            (tl.program_id(0) * (tl.num_programs(1) // num_heads) + head.batch).to(tl.int64) * length
+            + chunk * form.times
+            + turn
+        )
         tl.store(dlog_decay + row * num_heads + head.head, gradient, mask=now.exists)
         later = later * tl.exp(whole) + tl.dot(tl.trans(decayed), wanted, input_precision=form.precision)

@@ -11,9 +11,15 @@ def rows_of(x, place):
 
 
 @triton.jit
+def start_of(x, place, side):
+    """Where the row ``side.first`` begins."""
+    return rows_of(x, place) + tl.cast(side.first, tl.int64) * x.row
+
+
+@triton.jit
 def block_of(x, place, side, column, WIDTH: tl.constexpr, CHECKED: tl.constexpr):
     """Pointers to columns of rows of ``WIDTH`` numbers, and which may be followed: all columns, unless ``CHECKED``."""
-    where = rows_of(x, place) + (side.at.to(tl.int64) * x.row)[:, None] + column[None, :]
+    where = start_of(x, place, side) + ((side.offset * x.row)[:, None] + column[None, :])
     mask = side.exists[:, None]
     if CHECKED:
         mask = mask & (column < WIDTH)[None, :]
@@ -49,13 +55,19 @@ def store_columns(x, place, side, column, block, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def load_numbers(x, place, side):
-    """Rows of one number, ``[rows]``, as float32; 0 where there is nothing."""
-    return tl.load(rows_of(x, place) + side.at.to(tl.int64) * x.row, mask=side.exists, other=0.0).to(tl.float32)
+def number_of(x, length, num_heads, place, side):
+    """Where ``x [B, T, H]``, contiguous, has a number for each row."""
+    row = tl.cast(place.batch * length + side.first, tl.int64) * num_heads + place.head
+    return x + row + side.offset * num_heads
 
 
 @triton.jit
-def store_numbers(x, place, side, numbers):
-    """Write rows of one number."""
-    where = rows_of(x, place) + side.at.to(tl.int64) * x.row
-    tl.store(where, numbers.to(x.start.dtype.element_ty), mask=side.exists)
+def load_numbers(x, length, num_heads, place, side):
+    """One number a row, as float32; 0 where there is nothing."""
+    return tl.load(number_of(x, length, num_heads, place, side), mask=side.exists, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store_numbers(x, length, num_heads, place, side, numbers):
+    """Write one number a row."""
+    tl.store(number_of(x, length, num_heads, place, side), numbers.to(x.dtype.element_ty), mask=side.exists)

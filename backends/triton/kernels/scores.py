@@ -5,7 +5,7 @@ import triton.language as tl
 
 from .diagonals import relative_scores
 from .dropout import is_kept
-from .tile import columns_of, is_on, of_keys, of_queries, sees
+from .tile import columns_of, is_on, of_keys, of_queries, positions_of, sees
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -53,7 +53,7 @@ def finished(
 def bias_of(operands, sizes, place, query, key, start_key, seen, form: tl.constexpr, KEYS_FIRST: tl.constexpr):
     bias = operands.bias
     where = bias.start + place.batch.to(tl.int64) * bias.batch + place.head.to(tl.int64) * bias.head
-    where += of_queries(query.at.to(tl.int64) * bias.row, KEYS_FIRST)
+    where += tl.cast(query.first, tl.int64) * bias.row + of_queries(query.offset * bias.row, KEYS_FIRST)
     where += columns_of(sizes, place, query, key, start_key, form, KEYS_FIRST) * bias.column
     return tl.load(where, mask=seen, other=0.0).to(tl.float32)
 
@@ -63,6 +63,6 @@ def kept(tile, operands, sizes, place, query, key, KEYS_FIRST: tl.constexpr):
     """A tile of which dropout has set to 0 what it drops."""
     if operands.dropout_keys is not None:
         row_key = tl.load(operands.dropout_keys + place.batch * sizes.num_heads + place.head)
-        query_at, key_at = of_queries(query.at, KEYS_FIRST), of_keys(key.at, KEYS_FIRST)
+        query_at, key_at = of_queries(positions_of(query), KEYS_FIRST), of_keys(positions_of(key), KEYS_FIRST)
         tile = tl.where(is_kept(row_key, query_at, key_at, sizes.threshold), tile, 0.0)
     return tile

@@ -10,31 +10,42 @@ import triton.language as tl
 
 
 class Side(NamedTuple):
-    """Queries or keys of a tile: positions in their tensor, and whether they exist."""
+    """Queries or keys of a tile: positions ``first + offset`` in their tensor, of 32 bits, and whether they exist.
 
-    at: Any
+    Rows are found from ``first`` on in 64 bits, and from there in 32.
+    """
+
+    first: Any
+    offset: Any
     exists: Any
 
 
 @triton.jit
 def queries_at(place, start, form: tl.constexpr):
     """Queries ``start .. start + M - 1`` of a line."""
-    index = start + tl.arange(0, form.queries)
-    return Side(place.first_query + index * form.dilation, (index >= 0) & (index < place.num_queries))
+    turn = tl.arange(0, form.queries)
+    exists = (start + turn >= 0) & (start + turn < place.num_queries)
+    return Side(place.first_query + start * form.dilation, turn * form.dilation, exists)
 
 
 @triton.jit
 def keys_at(operands, place, start, form: tl.constexpr):
     """Keys ``start .. start + N - 1`` of a line."""
-    index = start + tl.arange(0, form.keys)
-    exists = (index >= 0) & (index < place.num_keys)
+    turn = tl.arange(0, form.keys)
+    exists = (start + turn >= 0) & (start + turn < place.num_keys)
     if form.pattern == "gather":
         names = operands.names
-        where = place.batch.to(tl.int64) * names.batch + place.head.to(tl.int64) * names.head + index
+        where = place.batch.to(tl.int64) * names.batch + place.head.to(tl.int64) * names.head + start + turn
         exists = exists & tl.load(names.is_named + where, mask=exists, other=0).to(tl.int1)
-        return Side(tl.load(names.position + where, mask=exists, other=0), exists)
+        return Side(place.first_key, tl.load(names.position + where, mask=exists, other=0), exists)
     else:
-        return Side(place.first_key + index * form.dilation, exists)
+        return Side(place.first_key + start * form.dilation, turn * form.dilation, exists)
+
+
+@triton.jit
+def positions_of(side):
+    """Where rows are in their tensor."""
+    return side.first + side.offset
 
 
 @triton.jit
@@ -58,8 +69,8 @@ def of_keys(x, KEYS_FIRST: tl.constexpr):
 @triton.jit
 def sees(operands, sizes, place, query, key, form: tl.constexpr, KEYS_FIRST: tl.constexpr):
     """Which queries see which keys."""
-    query_at, key_at = of_queries(query.at, KEYS_FIRST), of_keys(key.at, KEYS_FIRST)
-    stands_at = query_at + (sizes.num_keys - sizes.num_queries)
+    stands_at = of_queries(positions_of(query), KEYS_FIRST) + (sizes.num_keys - sizes.num_queries)
+    key_at = of_keys(positions_of(key), KEYS_FIRST)
     seen = of_queries(query.exists, KEYS_FIRST) & of_keys(is_on(operands, sizes, place, key), KEYS_FIRST)
     if form.pattern == "band":
         distance = key_at - stands_at
@@ -73,7 +84,7 @@ def sees(operands, sizes, place, query, key, form: tl.constexpr, KEYS_FIRST: tl.
 def is_on(operands, sizes, place, key):
     """Which keys exist and take part."""
     if operands.valid is not None:
-        where = operands.valid + place.batch.to(tl.int64) * sizes.num_keys + key.at
+        where = operands.valid + place.batch.to(tl.int64) * sizes.num_keys + positions_of(key)
         return tl.load(where, mask=key.exists, other=0).to(tl.int1)
     else:
         return key.exists
@@ -84,7 +95,7 @@ def columns_of(sizes, place, query, key, start_key, form: tl.constexpr, KEYS_FIR
     """The column of a bias that belongs to each score."""
     if form.pattern == "band":
         past = sizes.num_keys - sizes.num_queries
-        distance = of_keys(key.at, KEYS_FIRST) - of_queries(query.at, KEYS_FIRST) - past
+        distance = of_keys(positions_of(key), KEYS_FIRST) - of_queries(positions_of(query), KEYS_FIRST) - past
         return distance // form.dilation + sizes.left
     else:
         return of_keys(start_key + tl.arange(0, form.keys), KEYS_FIRST)
