@@ -88,13 +88,13 @@ def flex(
         return score + table[h, key - query + shape.window - 1]
 
     mask = create_block_mask(near, None, None, shape.length, shape.length, device="cuda")
-    leaves = [x.detach().transpose(1, 2).contiguous().requires_grad_() for x in (q, k, v)]
+    fq, fk, fv = (x.detach().transpose(1, 2).contiguous().requires_grad_() for x in (q, k, v))
     plain = torch.compile(flex_attention)
     return {
-        "FlexAttention": (lambda: plain(*leaves, block_mask=mask).transpose(1, 2), leaves),
+        "FlexAttention": (lambda: plain(fq, fk, fv, block_mask=mask).transpose(1, 2), [fq, fk, fv]),
         "FlexAttention, bias [H, C]": (
-            lambda: plain(*leaves, score_mod=biased, block_mask=mask).transpose(1, 2),
-            [*leaves, table],
+            lambda: plain(fq, fk, fv, score_mod=biased, block_mask=mask).transpose(1, 2),
+            [fq, fk, fv, table],
         ),
     }
 
