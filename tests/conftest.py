@@ -3,11 +3,28 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # Read when Triton's kernels are first imported: without a GPU their values can still be looked at.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_sessionstart() -> None:
+    """Spare Triton's interpreter half its time: it prepares its language anew for every call of every function."""
+    from triton.runtime import interpreter
+
+    prepared = set()
+
+    def call(self: interpreter.InterpretedFunction, *args: Any, **kwargs: Any) -> Any:
+        if self.fn not in prepared:
+            interpreter._patch_lang(self.fn)
+            prepared.add(self.fn)
+        return self.rewrite()(*args, **kwargs)
+
+    interpreter.InterpretedFunction.__call__ = call
+
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 

@@ -53,9 +53,8 @@ def attend_queries(dq, dqr, out, dlse, lse, delta, dout, operands, sizes, form: 
     q = load(operands.q, place, query, form.width, form.padded_width)
     do = load(dout, place, query, form.value_width, form.padded_value_width)
     o = load(out, place, query, form.value_width, form.padded_value_width)
-    per_query = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1) - load_numbers(
-        dlse, sizes.num_queries, sizes.num_heads, place, query
-    )
+    per_query = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
+    per_query -= load_numbers(dlse, sizes.num_queries, sizes.num_heads, place, query)
     store_numbers(delta, sizes.num_queries, sizes.num_heads, place, query, per_query)
     natural = load_numbers(lse, sizes.num_queries, sizes.num_heads, place, query)
     qr = load_positioned(operands, place, query, form)

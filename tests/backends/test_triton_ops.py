@@ -1,0 +1,66 @@
+"""The Triton backend under torch's own machinery, and scores far from 0; the kernels are interpreted."""
+
+import pytest
+import torch
+from seqmem.backends.triton import convolution, linear_attention, scan
+
+from seqmem.ops import Band, Dense, bind, reference
+
+OPS = bind("triton")
+
+
+def leaves(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    return [
+        torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).requires_grad_() for shape in shapes
+    ]
+
+
+def test_opcheck_of_the_recurrences():
+    gate, x, initial = leaves((2, 5, 3), (2, 5, 3), (2, 3))
+    torch.library.opcheck(scan.run, (gate, x, initial, False))
+    q, v, decay, state = leaves((2, 5, 2, 3), (2, 5, 2, 4), (2, 5, 2), (2, 2, 3, 4))
+    torch.library.opcheck(linear_attention.run, (q, q, v, -decay.detach().abs(), state, False, False))
+    x, weight, bias = leaves((2, 9, 4), (6, 2, 3), (6,))
+    torch.library.opcheck(convolution.run, (x, weight, bias, 2, 2))
+
+
+def test_opcheck_of_attend():
+    q, k, v, bias, qr, r = leaves((2, 6, 2, 4), (2, 8, 2, 4), (2, 8, 2, 3), (1, 1, 2, 5), (2, 6, 2, 4), (5, 2, 4))
+    static = ("Band", [3, 1, 1], 0.5, 0.0, "triton", False)
+    torch.library.opcheck(torch.ops.seqmem.attend, (q, k, v, bias, qr, r, None, None, None, None, *static))
+
+
+def test_compile_keeps_one_graph_and_the_values():
+    def function(q: torch.Tensor, k: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        out, lse = OPS.attend(q, k, k, Band(3))
+        states, final = OPS.scan(gate.expand_as(q), q)
+        return out.square().sum() + lse.sum() + states.sum() + final.sum()
+
+    operands = leaves((2, 6, 2, 4), (2, 8, 2, 4), (2, 6, 1, 1))
+    eager = function(*operands)
+    again = torch.compile(function, fullgraph=True, backend="aot_eager")(*operands)
+    torch.testing.assert_close(again, eager)
+    wanted, got = torch.autograd.grad(eager, operands), torch.autograd.grad(again, operands)
+    torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("offset", [-3e4, 3e4])
+@pytest.mark.parametrize("pattern", [Band(40), Dense()], ids=str)
+def test_scores_far_from_zero(pattern: Band | Dense, offset: float):
+    q, k = (tensor.detach() for tensor in leaves((1, 150, 1, 8), (1, 150, 1, 8)))
+    columns = 41 if isinstance(pattern, Band) else 150
+    out, lse = OPS.attend(q, k, k, pattern, bias=torch.full((1, 1, 1, columns), offset))
+    want, want_lse = reference.attend(q.double(), k.double(), k.double(), pattern)
+    torch.testing.assert_close(out.double(), want, atol=3e-3, rtol=0)  # float32 near 30,000
+    torch.testing.assert_close(lse.double() - offset, want_lse, atol=6e-3, rtol=0)
+
+
+def test_convolutions_of_many_inputs_and_groups():
+    plain = bind("pytorch")
+    for groups, inputs, outputs in ((1, 20, 70), (2, 24, 10), (70, 1, 1), (1, 1, 3)):
+        x, weight, bias = leaves((2, 9, groups * inputs), (groups * outputs, inputs, 3), (groups * outputs,))
+        found, wanted = (ops.causal_conv1d(x, weight, bias, 2, groups)[0] for ops in (OPS, plain))
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        seed = torch.randn_like(wanted)
+        got, want = (torch.autograd.grad(out, (x, weight, bias), seed) for out in (found, wanted))
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
