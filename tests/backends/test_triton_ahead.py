@@ -12,7 +12,7 @@ import pytest
 SHARED_BYTES = {80: 163 << 10, 90: 227 << 10}
 """Shared memory a program can have, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
 STACK_BYTES = {
-    "attend": 80,
+    "attend": 96,
     "attend_queries": 192,
     "attend_keys": 328,
     "attend_columns": 16,
