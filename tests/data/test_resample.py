@@ -1,7 +1,7 @@
 """Resampling in blocks is resampling the whole, keeps pitches, and lets nothing through that would fold back."""
 
 import sys
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,11 +17,10 @@ from seqmem.errors import SeqmemError
 RATES = (8000, 11025, 16000, 22050, 44100, 48000)
 
 
-torchaudios = cache(partial(Resample, **FILTER))
-
-
-def whole(values: np.ndarray, old: int, new: int) -> np.ndarray:
-    return torchaudios(old, new)(torch.from_numpy(values)).numpy()
+@cache
+def exactly(old: int, new: int) -> Resample:
+    """The same filter with sums in float64."""
+    return Resample(old, new, **FILTER).double()
 
 
 def in_blocks(values: np.ndarray, old: int, new: int, *borders: int) -> np.ndarray:
@@ -37,13 +36,21 @@ def in_blocks(values: np.ndarray, old: int, new: int, *borders: int) -> np.ndarr
     st.sampled_from([1000, 1 << 17]),
 )
 def test_in_blocks_is_the_whole(old, new, length, borders, step):
-    values = np.random.default_rng(length).uniform(-1, 1, length).astype(np.float32)
+    values = np.random.default_rng(length).uniform(-1, 1, length)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "STEP_SAMPLES", step)
+        patch.setattr(module, "_transform", exactly)
         ours = in_blocks(values, old, new, *sorted(borders))
-    theirs = whole(values, old, new)
-    assert ours.shape == theirs.shape == (-(-length * new // old),)
-    assert ours == pytest.approx(theirs, abs=4e-6)
+    whole = exactly(old, new)(torch.from_numpy(values)).numpy()
+    assert ours.shape == whole.shape == (-(-length * new // old),)
+    assert ours == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize(("old", "new"), [(8000, 11025), (11025, 16000), (44100, 16000), (48000, 8000)])
+def test_sums_of_float32_are_near_enough(old, new):
+    values = np.random.default_rng(0).uniform(-1, 1, 20000).astype(np.float32)
+    error = in_blocks(values, old, new) - exactly(old, new)(torch.from_numpy(values).double()).numpy()
+    assert np.sqrt(np.mean(error**2)) < 1e-6
 
 
 @pytest.mark.parametrize("old", [8000, 22050, 44100, 11127, 44099])
