@@ -15,22 +15,22 @@ def first_column(sizes, place, start_query, start_key, form: tl.constexpr):
 
 @triton.jit
 def load_positions(operands, sizes, place, first, form: tl.constexpr):
-    """Relative positions of ``SPAN`` columns from ``first`` on, ``[SPAN, D]``; None if there are none."""
+    """Relative positions of ``SPAN`` columns from ``first`` on, ``[SPAN, D]``; 0 if there are none."""
     if operands.r is not None:
         column = first + tl.arange(0, form.span)
         columns = Side(first, tl.arange(0, form.span), (column >= 0) & (column < sizes.num_columns))
         return load(operands.r, place, columns, form.width, form.padded_width)
     else:
-        return None
+        return 0
 
 
 @triton.jit
 def load_positioned(operands, place, query, form: tl.constexpr):
-    """What queries multiply relative positions with, ``[M, D]``; None if there are none."""
+    """What queries multiply relative positions with, ``[M, D]``; 0 if there are none."""
     if operands.r is not None:
         return load(operands.qr, place, query, form.width, form.padded_width)
     else:
-        return None
+        return 0
 
 
 @triton.jit
