@@ -2,17 +2,24 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-# Read when Triton's kernels are first imported: without a GPU their values can still be looked at.
-os.environ.setdefault("TRITON_INTERPRET", "1")
+HAS_TRITON = find_spec("triton") is not None
+if HAS_TRITON:
+    # Read when its kernels are first imported: without a GPU their values can still be looked at.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+else:
+    collect_ignore_glob = ["*triton*", "test_gpu_check.py"]
 
 
 def pytest_sessionstart() -> None:
     """Spare Triton's interpreter half its time: it prepares its language anew for every call of every function."""
+    if not HAS_TRITON:
+        return
     from triton.runtime import interpreter
 
     prepared = set()

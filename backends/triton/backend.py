@@ -3,16 +3,17 @@
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
 
-from seqmem.ops.backend import Attention, AttentionBackend, Gradients
-from seqmem.ops.pattern import Band
+from seqmem.ops.backend import AttentionBackend
 
-from . import attend, band, gradients
+from . import band
+from .attend import attend
 from .convolution import causal_conv1d
-from .installed import interpreting, unavailable
+from .gradients import attend_backward
+from .installed import interpreting
 from .linear_attention import linear_attention
 from .scan import scan
+from .step import GraphStep
 
 
 class TritonBackend(AttentionBackend):
@@ -24,24 +25,12 @@ class TritonBackend(AttentionBackend):
     attend_patterns = ("Band", "Dense", "Gather")
     auto_rank = MappingProxyType({"cuda": 1})
 
+    band_qk = staticmethod(band.band_qk)
+    band_pv = staticmethod(band.band_pv)
+    band_pv_t = staticmethod(band.band_pv_t)
+    attend = staticmethod(attend)
+    attend_backward = staticmethod(attend_backward)
     scan = staticmethod(scan)
     linear_attention = staticmethod(linear_attention)
     causal_conv1d = staticmethod(causal_conv1d)
-
-    def unavailable(self) -> str | None:
-        return unavailable()
-
-    def band_qk(self, q: Tensor, k: Tensor, band_: Band) -> Tensor:
-        return band.band_qk(q, k, band_)
-
-    def band_pv(self, p: Tensor, v: Tensor, band_: Band) -> Tensor:
-        return band.band_pv(p, v, band_)
-
-    def band_pv_t(self, p: Tensor, g: Tensor, band_: Band, num_keys: int) -> Tensor:
-        return band.band_pv_t(p, g, band_, num_keys)
-
-    def attend(self, call: Attention) -> tuple[Tensor, Tensor]:
-        return attend.attend(call)
-
-    def attend_backward(self, call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor) -> Gradients:
-        return gradients.attend_backward(call, out, lse, dout, dlse)
+    compile_step = staticmethod(GraphStep)

@@ -11,6 +11,7 @@ from seqmem.ops.pattern import Band, Gather, Pattern
 from triton import cdiv
 
 from .form import Form, padded
+from .operands import Sizes
 from .tiles import Tiles, tiles_for
 
 
@@ -42,6 +43,7 @@ class Launch:
 
     def __call__(self, grid: tuple[int, ...], *arguments: Any) -> None:
         """Queue the kernel."""
+        arguments = tuple(argument.odd() if isinstance(argument, Sizes) else argument for argument in arguments)
         queue(self.kernel, grid, arguments, {"form": self.form}, self.tiles.warps, self.tiles.stages)
 
 

@@ -77,6 +77,9 @@ class Operands(NamedTuple):
         return cls(q, k, v, bias, qr, r, valid, names, dropout_keys)
 
 
+COUNTS = ("num_queries", "num_keys", "num_columns", "num_heads", "left", "right")
+
+
 class Sizes(NamedTuple):
     """Numbers that no kernel is compiled anew for.
 
@@ -114,6 +117,13 @@ class Sizes(NamedTuple):
     def of_band(cls, queries: torch.Size, num_keys: int, band: Band) -> "Sizes":
         """For a band kernel whose operand beside the keys has the shape ``queries [B, T, H, ...]``."""
         return cls(queries[1], num_keys, band.num_columns, queries[2], band.left, band.right, 1.0, 0, 1.0)
+
+    def odd(self) -> "Sizes":
+        """With ``2 n + 3`` in place of every length and count n.
+
+        Triton compiles a kernel anew for a number in a record that is 1 or a multiple of 16: no odd one from 3 on is.
+        """
+        return self._replace(**{name: 2 * getattr(self, name) + 3 for name in COUNTS})
 
 
 class Seen(NamedTuple):

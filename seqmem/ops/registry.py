@@ -38,6 +38,10 @@ BUILT_IN = {
 }
 
 
+# A plain dictionary, unlike a cached function, is something that torch.compile sees through.
+imported: dict[str, AttentionBackend] = {}
+
+
 @dataclass(frozen=True)
 class BackendInfo:
     """A row of ``seqmem backends``."""
@@ -71,7 +75,6 @@ def missing(name: str) -> str | None:
     return _object(check)() if check else None
 
 
-@cache
 def backend(name: str) -> AttentionBackend:
     """The backend of that name, imported on first use.
 
@@ -80,6 +83,12 @@ def backend(name: str) -> AttentionBackend:
     Raises:
         SeqmemError: unknown name, missing package, or a plug-in that is ambiguous or fails to load.
     """
+    if name not in imported:
+        imported[name] = _found(name)
+    return imported[name]
+
+
+def _found(name: str) -> AttentionBackend:
     if name in BUILT_IN:
         if reason := missing(name):
             raise SeqmemError(f"backend '{name}' is not available: {reason}")

@@ -7,6 +7,7 @@ its hidden state, which writes what it adds to the state in place. Nothing in a 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,20 @@ class AttentionLayer:
     pre_norm: bool
     distances: Distances | None = None
 
+    def __call__(
+        self, x: Float[Tensor, "B d"], attended: Callable[[Float[Tensor, "B 3HD"]], Float[Tensor, "B HD"]]
+    ) -> Float[Tensor, "B d"]:
+        """The next layer's input.
+
+        Args:
+            attended: from the token's query, key and value to what its heads see; the key and value join the state.
+        """
+        x = x + self.out(attended(self.qkv(self.attention_norm(x) if self.pre_norm else x)))
+        if self.pre_norm:
+            return x + self.outer(self.inner(self.feed_forward_norm(x)).relu_())
+        x = self.attention_norm(x)
+        return self.feed_forward_norm(x + self.outer(self.inner(x).relu_()))
+
 
 @dataclass(frozen=True)
 class StepProgram:
@@ -138,32 +153,25 @@ class AttendingStep:
         for layer, (keys_values, valid, inputs) in zip(self.layers, state, strict=True):
             if inputs is not None:
                 inputs[:, -buffers.room] = x
-            x = self._through(layer, x, keys_values, valid, keys_values.shape[1] - buffers.room)
+            x = layer(x, partial(self._attended, layer, keys_values, valid, keys_values.shape[1] - buffers.room))
         buffers.room -= 1
         return x if self.final_norm is None else self.final_norm(x)
 
-    def _through(
-        self, layer: AttentionLayer, x: Tensor, keys_values: Tensor, valid: Tensor | None, column: int
+    def _attended(
+        self, layer: AttentionLayer, keys_values: Tensor, valid: Tensor | None, column: int, projected: Tensor
     ) -> Tensor:
-        """The next layer's input; the token's key and value are put into ``column``."""
-        projected = layer.qkv(layer.attention_norm(x) if layer.pre_norm else x).unflatten(1, (3, *layer.heads))
-        keys_values[:, column] = projected[:, 1:]
+        """What the token sees; its key and value are put into ``column``."""
+        q, keys_values[:, column] = projected.unflatten(1, (3, *layer.heads)).split((1, 2), 1)
         seen = slice(max(0, column + 1 - layer.num_keys), column + 1)
-        valid = None if valid is None else valid[:, seen]
-        x = x + layer.out(self._attended(layer, projected[:, :1], keys_values[:, seen], valid).flatten(1))
-        if layer.pre_norm:
-            return x + layer.outer(layer.inner(layer.feed_forward_norm(x)).relu_())
-        x = layer.attention_norm(x)
-        return layer.feed_forward_norm(x + layer.outer(layer.inner(x).relu_()))
-
-    def _attended(self, layer: AttentionLayer, q: Tensor, keys_values: Tensor, valid: Tensor | None) -> Tensor:
-        num_keys, scale = keys_values.shape[1], layer.heads[1] ** -0.5
-        k, v = keys_values.unbind(2)
+        k, v = keys_values[:, seen].unbind(2)
+        num_keys, scale = k.shape[1], layer.heads[1] ** -0.5
         qr = r = None
         if layer.distances is not None:
             r = layer.distances.r[-num_keys:]
             q, qr = q + layer.distances.u, q + layer.distances.v
-        return self.attend(Attention(q, k, v, Band(num_keys - 1), scale, qr=qr, r=r, valid=valid))[0]
+        valid = None if valid is None else valid[:, seen]
+        call = Attention(q, k, v, Band(num_keys - 1), scale, qr=qr, r=r, valid=valid)
+        return self.attend(call)[0].flatten(1)
 
 
 def _for_few_rows(layer: AttentionLayer) -> AttentionLayer:

@@ -1,10 +1,14 @@
 """What the Triton backend says of itself where it cannot run, and what a kernel is compiled anew for."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from seqmem.backends.triton import installed, launch
+from triton._C.libtriton import native_specialize_impl
+from triton.backends.nvidia.compiler import CUDABackend
 
 from seqmem.errors import SeqmemError
 from seqmem.ops import Band, bind, registry
@@ -14,11 +18,10 @@ from seqmem.ops import Band, bind, registry
 def not_interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """As in a user's shell."""
     monkeypatch.delenv("TRITON_INTERPRET")
-    for cached in (installed.unavailable, registry.backend):
-        cached.cache_clear()
+    monkeypatch.delitem(registry.imported, "triton", raising=False)
+    installed.unavailable.cache_clear()
     yield monkeypatch
-    for cached in (installed.unavailable, registry.backend):
-        cached.cache_clear()
+    installed.unavailable.cache_clear()
 
 
 def test_without_a_gpu_it_says_what_is_missing(not_interpreted: pytest.MonkeyPatch):
@@ -59,13 +62,21 @@ def test_auto_takes_it_on_a_gpu_alone():
 
 
 def test_no_length_makes_another_kernel(monkeypatch: pytest.MonkeyPatch):
-    seen = set()
-    monkeypatch.setattr(launch, "queue", lambda kernel, grid, arguments, constants, *rest: seen.add(str(constants)))
-    ops = bind("triton")
-    for length, window in ((16, 4), (33, 7), (100, 64)):
+    kinds = defaultdict(set)
+
+    def queue(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], constants: Any, *rest: int) -> None:
+        compiled_for = [native_specialize_impl(CUDABackend, argument, False, True, True) for argument in arguments]
+        kinds[kernel.__name__].add(str((compiled_for, constants, rest)))
+
+    monkeypatch.setattr(launch, "queue", queue)
+    ops, r, bias = bind("triton"), torch.randn(49, 2, 16), torch.randn(1, 1, 2, 49)
+    for length in (2, 16, 33, 48, 100):
         q = torch.randn(1, length, 2, 16)
-        ops.attend(q, q, q, Band(window))
-    assert len(seen) == 1
+        leaves = [tensor.requires_grad_() for tensor in (q, r, bias)]
+        out, _ = ops.attend(q, q, q, Band(40, 8), rel=(q, r), bias=bias)
+        torch.autograd.grad(out.sum(), leaves)
+    assert kinds.keys() == {"attend", "attend_queries", "attend_keys", "attend_columns"}
+    assert {len(found) for found in kinds.values()} == {1}
 
 
 @pytest.mark.parametrize(("asked", "used"), [("highest", "ieee"), ("high", "tf32")])

@@ -43,6 +43,19 @@ def test_compile_keeps_one_graph_and_the_values():
     torch.testing.assert_close(got, wanted)
 
 
+def test_compile_keeps_the_recurrences_in_the_graph():
+    def function(gate: torch.Tensor, q: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        scanned, attended = OPS.scan(gate, q), OPS.linear_attention(q, q, q, -gate[..., 0].abs())
+        return sum(result.square().sum() for result in (*scanned, *attended, *OPS.causal_conv1d(x, weight, groups=4)))
+
+    operands = leaves((2, 6, 2, 4), (2, 6, 2, 4), (2, 6, 4), (4, 1, 3))
+    eager = function(*operands)
+    again = torch.compile(function, fullgraph=True, backend="aot_eager")(*operands)
+    torch.testing.assert_close(again, eager)
+    wanted, got = torch.autograd.grad(eager, operands), torch.autograd.grad(again, operands)
+    torch.testing.assert_close(got, wanted)
+
+
 @pytest.mark.parametrize("offset", [-3e4, 3e4])
 @pytest.mark.parametrize("pattern", [Band(40), Dense()], ids=str)
 def test_scores_far_from_zero(pattern: Band | Dense, offset: float):

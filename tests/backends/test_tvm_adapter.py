@@ -62,10 +62,9 @@ def without_tvm(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Why the backend is not available then."""
     reason = "package 'apache-tvm' is not installed; run: pip install \"seqmem[tvm]\""
     monkeypatch.setattr(installed, "unavailable", lambda: reason)
-    registry.backend.cache_clear()
+    monkeypatch.delitem(registry.imported, "tvm", raising=False)
     dispatch.decide.cache_clear()
     yield reason
-    registry.backend.cache_clear()
     dispatch.decide.cache_clear()
 
 

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from .diagonals import first_column, load_positioned, load_positions
-from .place import edge_tile, num_edge_tiles, place_of, span_of
+from .place import edge_tile, num_edge_tiles, place_of, span_of, taken
 from .rows import load, store, store_numbers
 from .scores import LOG2_E, finished, kept, product
 from .tile import keys_at, queries_at
@@ -32,9 +32,10 @@ def add_keys(
     return values, weights, largest
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def attend(out, lse, operands, sizes, form: tl.constexpr):
     """``out`` and ``lse`` of a block of a line's queries."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_query = tl.program_id(0) // form.dilation * form.queries
     query = queries_at(place, start_query, form)

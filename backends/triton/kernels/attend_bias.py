@@ -5,13 +5,14 @@ import triton.language as tl
 
 from .diagonals import load_positioned, load_positions
 from .gradients import tile_gradient
-from .place import place_of
+from .place import place_of, taken
 from .tile import positions_of, queries_at
 
 
-@triton.jit(do_not_specialize=["sizes", "bias_heads", "rows_shared", "heads_shared"])
+@triton.jit(do_not_specialize=["bias_heads", "rows_shared", "heads_shared"])
 def attend_bias(dbias, lse, delta, dout, operands, sizes, bias_heads, rows_shared, heads_shared, form: tl.constexpr):
     """``dbias [b, T, h, N]`` contiguous: sums over the batch rows and heads that share an entry."""
+    sizes = taken(sizes)
     owner_batch, owner_head = tl.program_id(2) // bias_heads, tl.program_id(2) % bias_heads
     residue, start_query = tl.program_id(0) % form.dilation, tl.program_id(0) // form.dilation * form.queries
     total = tl.full([form.queries, form.keys], 0.0, tl.float32)

@@ -8,17 +8,18 @@ import triton.language as tl
 
 from .diagonals import by_column, load_positioned, load_positions
 from .gradients import tile_gradient
-from .place import place_of
+from .place import place_of, taken
 from .tile import queries_at
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def attend_columns(dr, dbias, lse, delta, dout, operands, sizes, form: tl.constexpr):
     """Sums over some blocks of a line's queries along diagonal ``program_id(0)`` of the tiles.
 
     They go to ``dr [parts, batch * heads, diagonals, SPAN, D]``, to be scaled, and ``dbias``, the same without D; the
     first column of a diagonal's ``SPAN`` is ``diagonal * N - (M - 1)``.
     """
+    sizes = taken(sizes)
     diagonal, part = tl.program_id(0), tl.program_id(2)
     place = place_of(sizes, part % form.dilation, tl.program_id(1), form)
     first = diagonal * form.keys - (form.queries - 1)

@@ -5,7 +5,7 @@ import triton.language as tl
 
 from .diagonals import first_column, load_positioned, load_positions
 from .gradients import probs_of, scores_gradient
-from .place import edge_tile, num_edge_tiles, place_of, span_of
+from .place import edge_tile, num_edge_tiles, place_of, span_of, taken
 from .rows import load, load_numbers, store
 from .scores import finished, kept, product
 from .tile import keys_at, queries_at
@@ -46,9 +46,10 @@ def add_queries(
     return dk, dv, dbias + tl.sum(dscores, 1)
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def attend_keys(dk, dv, dbias, lse, delta, dout, operands, sizes, form: tl.constexpr):
     """Gradients of a block of a line's keys."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_key = tl.program_id(0) // form.dilation * form.keys
     key = keys_at(operands, place, start_key, form)

@@ -5,7 +5,7 @@ import triton.language as tl
 
 from .diagonals import by_column, first_column, load_positioned, load_positions
 from .gradients import probs_of, scores_gradient
-from .place import edge_tile, num_edge_tiles, place_of, span_of
+from .place import edge_tile, num_edge_tiles, place_of, span_of, taken
 from .rows import load, load_numbers, store, store_numbers
 from .scores import finished, product
 from .tile import keys_at, queries_at
@@ -44,9 +44,10 @@ def add_keys(
     return dq, dqr
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def attend_queries(dq, dqr, out, dlse, lse, delta, dout, operands, sizes, form: tl.constexpr):
     """Gradients of a block of a line's queries; ``delta`` becomes ``out . dout - dlse`` of each."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_query = tl.program_id(0) // form.dilation * form.queries
     query = queries_at(place, start_query, form)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .place import place_of, span_of
+from .place import place_of, span_of, taken
 from .rows import load, start_of, store
 from .scores import product
 from .tile import keys_at, queries_at
@@ -25,9 +25,10 @@ def load_weights(p, place, sizes, query, key, start_query, start_key, form: tl.c
     return tl.load(where, mask=exists, other=0.0)
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def band_qk(p, q, k, sizes, form: tl.constexpr):
     """The scores that a block of queries has with a tile of keys, 0 for keys that do not exist."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_query = tl.program_id(0) // form.dilation * form.queries
     start_key = start_query + place.past - sizes.left + tl.program_id(2) * form.keys
@@ -40,9 +41,10 @@ def band_qk(p, q, k, sizes, form: tl.constexpr):
     tl.store(start_of(p, place, query) + ((query.offset * p.row)[:, None] + column), scores, mask=exists)
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def band_pv(out, p, v, sizes, form: tl.constexpr):
     """The values of a block of queries: sums over the keys that they see."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_query = tl.program_id(0) // form.dilation * form.queries
     query = queries_at(place, start_query, form)
@@ -56,9 +58,10 @@ def band_pv(out, p, v, sizes, form: tl.constexpr):
     store(out, place, query, total, form.value_width, form.padded_value_width)
 
 
-@triton.jit(do_not_specialize=["sizes"])
+@triton.jit
 def band_pv_t(out, p, g, sizes, form: tl.constexpr):
     """What a block of keys collects from the queries that see it."""
+    sizes = taken(sizes)
     place = place_of(sizes, tl.program_id(0) % form.dilation, tl.program_id(1), form)
     start_key = tl.program_id(0) // form.dilation * form.keys
     key = keys_at(None, place, start_key, form)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from ..operands import Sizes
+
 
 class Place(NamedTuple):
     """A line of a head: its first query and key, how many it has of both, and the key at which query 0 stands."""
@@ -29,6 +31,22 @@ class Span(NamedTuple):
     full: Any
     edge: Any
     end: Any
+
+
+@triton.jit
+def taken(sizes):
+    """The :class:`Sizes` that were given as :meth:`Sizes.odd`."""
+    return Sizes(
+        (sizes.num_queries - 3) // 2,
+        (sizes.num_keys - 3) // 2,
+        (sizes.num_columns - 3) // 2,
+        (sizes.num_heads - 3) // 2,
+        (sizes.left - 3) // 2,
+        (sizes.right - 3) // 2,
+        sizes.scale,
+        sizes.threshold,
+        sizes.kept,
+    )
 
 
 @triton.jit
