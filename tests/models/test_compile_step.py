@@ -39,8 +39,12 @@ MODELS = {
 }
 
 
-BACKENDS = [row.name for row in registry.survey() if row.available and "compile_step" in row.operations.get(3, [])]
-"""Those that offer steps here; the pytorch backend always does."""
+BACKENDS = [
+    row.name
+    for row in registry.survey()
+    if row.available and "compile_step" in row.operations.get(3, []) and "float64" in row.dtypes
+]
+"""Those that offer steps here in float64; the pytorch backend always does."""
 
 
 def make(label: str, backend: str = "pytorch", **more) -> CausalModel:

@@ -37,12 +37,12 @@ class Span(NamedTuple):
 def taken(sizes):
     """The :class:`Sizes` that were given as :meth:`Sizes.odd`."""
     return Sizes(
-        (sizes.num_queries - 3) // 2,
-        (sizes.num_keys - 3) // 2,
-        (sizes.num_columns - 3) // 2,
-        (sizes.num_heads - 3) // 2,
-        (sizes.left - 3) // 2,
-        (sizes.right - 3) // 2,
+        (sizes.num_queries - 3) >> 1,
+        (sizes.num_keys - 3) >> 1,
+        (sizes.num_columns - 3) >> 1,
+        (sizes.num_heads - 3) >> 1,
+        (sizes.left - 3) >> 1,
+        (sizes.right - 3) >> 1,
         sizes.scale,
         sizes.threshold,
         sizes.kept,
