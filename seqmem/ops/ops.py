@@ -1,14 +1,17 @@
 """Ops: the operations of the waist, bound to a preference of backends. All that a layer may call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seqmem.ops import autograd, defaults, dispatch, recurrence, registry, unfused
+from seqmem.ops.autocast import lowered, suspended
 from seqmem.ops.backend import TIERS, Attention
+from seqmem.ops.by_head import assemble, heads, interleaved, of_heads, widened
 from seqmem.ops.checks import check_attend, check_qk, check_weights
 from seqmem.ops.dispatch import DEFAULTS, Choice
 from seqmem.ops.dropout import row_keys
@@ -33,44 +36,51 @@ class Ops:
     """Operations bound to a preference; holds names only, so it copies and pickles. Make one with :func:`bind`.
 
     Shapes: B batch, T queries, S keys, H heads, D and E widths of keys and values, C columns of a band. Queries line
-    up with the end of the keys. Inputs share a dtype; sums are kept in float32 (float64 for float64).
+    up with the end of the keys. Inputs share a dtype; sums are kept in float32 (float64 for float64). Under
+    autocast, what is multiplied is cast to its dtype; probabilities, a bias on scores, decays and sums keep theirs.
     """
 
     preference: tuple[str, ...]
 
     def band_qk(self, q: Float[Tensor, "B T H D"], k: Float[Tensor, "B S H D"], band: Band) -> Float[Tensor, "B T H C"]:
         """Unscaled scores along the band, 0 in columns outside the keys; float32 for half inputs."""
+        q, k = lowered(q), lowered(k)
         check_qk(q, k, band)
         backend = self._choice("band_qk", band, q, (q, k)).backend
 
         def part(group: HeadGroup) -> Tensor:
-            return autograd.band_qk(_heads(q, group), _heads(k, group), *_numbers(group.band), backend)
+            return autograd.band_qk(heads(q, group), heads(k, group), *_numbers(group.band), backend)
 
-        return _assemble(band, q.shape[2], part, lambda scores, group: _widened(scores, group, band.num_columns))
+        with suspended(q):
+            return assemble(band, q.shape[2], part, lambda scores, group: widened(scores, group, band.num_columns))
 
     def band_pv(self, p: Float[Tensor, "B T H C"], v: Float[Tensor, "B S H E"], band: Band) -> Float[Tensor, "B T H E"]:
         """Sum of values weighted along the band; p outside the keys is ignored, even NaN there."""
+        v = lowered(v)
         check_weights(p, v, band)
         backend = self._choice("band_pv", band, v, (p, v)).backend
 
         def part(group: HeadGroup) -> Tensor:
-            weights = _heads(p, group)[..., group.columns]
-            return autograd.band_pv(weights, _heads(v, group), *_numbers(group.band), backend)
+            weights = heads(p, group)[..., group.columns]
+            return autograd.band_pv(weights, heads(v, group), *_numbers(group.band), backend)
 
-        return _assemble(band, v.shape[2], part)
+        with suspended(v):
+            return assemble(band, v.shape[2], part)
 
     def band_pv_t(
         self, p: Float[Tensor, "B T H C"], g: Float[Tensor, "B T H E"], band: Band, num_keys: int
     ) -> Float[Tensor, "B S H E"]:
         """Transpose of :meth:`band_pv` in its values: key j collects ``p * g`` of every query that sees it."""
+        g = lowered(g)
         check_weights(p, g, band, num_keys)
         backend = self._choice("band_pv_t", band, g, (p, g)).backend
 
         def part(group: HeadGroup) -> Tensor:
-            weights = _heads(p, group)[..., group.columns]
-            return autograd.band_pv_t(weights, _heads(g, group), num_keys, *_numbers(group.band), backend)
+            weights = heads(p, group)[..., group.columns]
+            return autograd.band_pv_t(weights, heads(g, group), num_keys, *_numbers(group.band), backend)
 
-        return _assemble(band, g.shape[2], part)
+        with suspended(g):
+            return assemble(band, g.shape[2], part)
 
     def attend(
         self,
@@ -102,21 +112,13 @@ class Ops:
             ``out`` in v's dtype and the log-sum-exp of the scores, natural log, in float32 (float64 for float64), both
             differentiable. A query without keys gives 0 and -inf, and gradients of exactly 0.
         """
-        q, k, v, rel = _autocast(q, k, v, rel)
-        check_attend(q, k, v, pattern, bias, rel, valid, dropout, seed)
-        qr, r = rel if rel is not None else (None, None)
-        keys = row_keys(seed, q.shape[0], q.shape[2], q.device) if dropout and seed is not None else None
-        call = Attention(
-            q, k, v, pattern, q.shape[3] ** -0.5 if scale is None else scale, bias, qr, r, valid, float(dropout), keys
-        )
-        if not isinstance(pattern, Band) or not pattern.per_head:
-            return self._attend_one(call, fused)
-        groups = head_groups(pattern, q.shape[2])
-        parts = [self._attend_one(_of_heads(call, group), fused) for group in groups]
-        return (
-            _interleaved([out for out, _ in parts], groups, q.shape[2]),
-            _interleaved([lse for _, lse in parts], groups, q.shape[2]),
-        )
+        call = _attention(q, k, v, pattern, bias, rel, valid, scale, dropout, seed)
+        with suspended(q):
+            if not isinstance(pattern, Band) or not pattern.per_head:
+                return self._attend_one(call, fused)
+            groups = head_groups(pattern, q.shape[2])
+            outs, lses = zip(*(self._attend_one(of_heads(call, group), fused) for group in groups), strict=True)
+            return interleaved(outs, groups, q.shape[2]), interleaved(lses, groups, q.shape[2])
 
     def _attend_one(self, call: Attention, fused: bool) -> tuple[Tensor, Tensor]:
         operands = (call.q, call.k, call.v, call.bias, call.qr, call.r)
@@ -151,24 +153,24 @@ class Ops:
         Args:
             lse: as :meth:`attend` gave it for the same arguments.
         """
-        check_attend(q, k, k, pattern, bias, rel, valid, 0.0, None)
-        qr, r = rel if rel is not None else (None, None)
-        call = Attention(q, k, k, pattern, q.shape[3] ** -0.5 if scale is None else scale, bias, qr, r, valid)
+        call = _attention(q, k, k, pattern, bias, rel, valid, scale)
 
         def usage(call: Attention, lse: Tensor) -> Tensor:
             if not isinstance(call.pattern, Band):
                 return defaults.key_usage(call, None, lse)
-            return defaults.key_usage(call, registry.backend(self._choice("band_pv_t", call.pattern, q).backend), lse)
+            name = self._choice("band_pv_t", call.pattern, call.q).backend
+            return defaults.key_usage(call, registry.backend(name), lse)
 
-        if not isinstance(pattern, Band) or not pattern.per_head:
-            return usage(call, lse)
-        groups = head_groups(pattern, q.shape[2])
-        parts = [usage(_of_heads(call, group), _heads(lse, group)) for group in groups]
-        return _interleaved(parts, groups, q.shape[2])
+        with suspended(q):
+            if not isinstance(pattern, Band) or not pattern.per_head:
+                return usage(call, lse)
+            groups = head_groups(pattern, q.shape[2])
+            parts = [usage(of_heads(call, group), heads(lse, group)) for group in groups]
+            return interleaved(parts, groups, q.shape[2])
 
     def scan(self, gate: Tensor, x: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``h_t = gate_t * h_{t-1} + x_t``; see :func:`seqmem.ops.recurrence.scan`."""
-        return self._tier2("scan", x)(gate, x, initial)
+        return self._tier2("scan", x, gate, x, initial)
 
     def linear_attention(
         self,
@@ -179,7 +181,8 @@ class Ops:
         initial: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """``S_t = exp(log_decay_t) S_{t-1} + k_t v_t^T``; see :func:`seqmem.ops.recurrence.linear_attention`."""
-        return self._tier2("linear_attention", q)(q, k, v, log_decay, initial)
+        q, k, v = lowered(q), lowered(k), lowered(v)
+        return self._tier2("linear_attention", q, q, k, v, log_decay, initial)
 
     def causal_conv1d(
         self,
@@ -191,7 +194,8 @@ class Ops:
         state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Causal convolution over time; see :func:`seqmem.ops.recurrence.causal_conv1d`."""
-        return self._tier2("causal_conv1d", x)(x, weight, bias, dilation, groups, state)
+        x, weight, bias, state = lowered(x), lowered(weight), lowered(bias), lowered(state)
+        return self._tier2("causal_conv1d", x, x, weight, bias, dilation, groups, state)
 
     def compile_step(self, program: StepProgram) -> Step | None:
         """A step of generation from the first backend that offers one for the program's device and dtype, or None."""
@@ -214,9 +218,10 @@ class Ops:
             resolved.setdefault(who, []).append(f"{op}[{pattern}]" if op == "attend" else op)
         return "; ".join(f"{who}: {', '.join(ops)}" for who, ops in resolved.items())
 
-    def _tier2(self, op: str, x: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
+    def _tier2(self, op: str, x: Tensor, *operands: Any) -> tuple[Tensor, Tensor]:
         name = self._choice(op, None, x, (x,)).backend
-        return getattr(recurrence if name == DEFAULTS else registry.backend(name), op)
+        with suspended(x):
+            return getattr(recurrence if name == DEFAULTS else registry.backend(name), op)(*operands)
 
     def _choice(
         self,
@@ -233,54 +238,27 @@ class Ops:
         return Choice(*dispatch.choose(self.preference, op, kind, dilated, like.dtype, device, needs_grad, names))
 
 
-def _heads(tensor: Tensor, group: HeadGroup) -> Tensor:
-    """A group's heads of ``[B, T, H, ...]``, or of a bias broadcast over heads."""
-    return tensor if tensor.shape[2] == 1 and group.heads != slice(0, 1, 1) else tensor[:, :, group.heads]
-
-
-def _of_heads(call: Attention, group: HeadGroup) -> Attention:
-    """The part of a call on a per-head band that a group computes."""
-    bias = None if call.bias is None else _heads(call.bias, group)[..., group.columns]
-    qr = None if call.qr is None else _heads(call.qr, group)
-    r = None if call.r is None else call.r[group.columns, group.heads]
-    keys = None if call.dropout_keys is None else call.dropout_keys[:, group.heads]
-    q, k, v = (_heads(tensor, group) for tensor in (call.q, call.k, call.v))
-    return Attention(q, k, v, group.band, call.scale, bias, qr, r, call.valid, call.dropout, keys)
-
-
-def _assemble(
-    band: Band,
-    num_heads: int,
-    part: Callable[[HeadGroup], Tensor],
-    finish: Callable[[Tensor, HeadGroup], Tensor] = lambda tensor, group: tensor,
-) -> Tensor:
-    """Compute a band operation group by group, and put the heads back in order."""
-    groups = head_groups(band, num_heads)
-    parts = [finish(part(group), group) for group in groups]
-    return _interleaved(parts, groups, num_heads)
-
-
-def _interleaved(parts: list[Tensor], groups: list[HeadGroup], num_heads: int) -> Tensor:
-    if len(groups) == 1:
-        return parts[0]
-    order = torch.cat([torch.arange(num_heads)[group.heads] for group in groups])
-    return torch.cat(parts, 2)[:, :, order.argsort().to(parts[0].device)]
-
-
-def _widened(scores: Tensor, group: HeadGroup, num_columns: int) -> Tensor:
-    """A group's columns at their place among the hull's, 0 around them."""
-    return torch.nn.functional.pad(scores, (group.columns.start, num_columns - group.columns.stop))
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: Pattern,
+    bias: Tensor | None,
+    rel: Rel | None,
+    valid: Tensor | None,
+    scale: float | None,
+    dropout: float = 0.0,
+    seed: int | Tensor | None = None,
+) -> Attention:
+    """A call whose operands fit together, arguments as :meth:`Ops.attend` has them."""
+    q, k, v = lowered(q), lowered(k), lowered(v)
+    rel = None if rel is None else (lowered(rel[0]), lowered(rel[1]))
+    check_attend(q, k, v, pattern, bias, rel, valid, dropout, seed)
+    qr, r = rel if rel is not None else (None, None)
+    scale = q.shape[3] ** -0.5 if scale is None else scale
+    keys = row_keys(seed, q.shape[0], q.shape[2], q.device) if dropout and seed is not None else None
+    return Attention(q, k, v, pattern, scale, bias, qr, r, valid, float(dropout), keys)
 
 
 def _numbers(band: Band) -> tuple[int, int, int]:
     return band.left, band.right, band.dilation
-
-
-def _autocast(q: Tensor, k: Tensor, v: Tensor, rel: Rel | None) -> tuple[Tensor, Tensor, Tensor, Rel | None]:
-    """Under autocast, cast what is multiplied; bias and lse keep their precision."""
-    kind = q.device.type
-    if torch.is_autocast_enabled(kind) and q.dtype != torch.float64:
-        dtype = torch.get_autocast_dtype(kind)
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
-        rel = None if rel is None else (rel[0].to(dtype), rel[1].to(dtype))
-    return q, k, v, rel

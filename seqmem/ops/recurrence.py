@@ -91,7 +91,7 @@ def causal_conv1d(
     past = (weight.shape[2] - 1) * dilation
     if state is None:
         state = x.new_zeros(x.shape[0], past, x.shape[2])
-    if groups == 1 and not torch.is_autocast_enabled(x.device.type):
+    if groups == 1:
         out = TapProduct.apply(x, state, weight, bias, dilation)
     else:
         out = F.conv1d(torch.cat([state, x], 1).mT, weight, bias, dilation=dilation, groups=groups).mT

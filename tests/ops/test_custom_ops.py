@@ -60,19 +60,48 @@ def test_compile_keeps_one_graph_and_the_values():
     again = compiled(*operands, torch.tensor(5))
     torch.testing.assert_close(again, eager)
     torch.testing.assert_close(torch.autograd.grad(again, operands), torch.autograd.grad(eager, operands))
-
-
-def test_autocast_casts_what_is_multiplied():
-    q, k = leaves((2, 6, 2, 4), (2, 8, 2, 4))
-    rel = (q, draw(4, 2, 4))
     with torch.autocast("cpu", torch.bfloat16):
-        out, lse = OPS.attend(q, k, k, Band(3), rel=rel, bias=draw(1, 1, 2, 4))
-    assert out.dtype == torch.bfloat16
-    assert lse.dtype == torch.float32
-    (gradient,) = torch.autograd.grad(out.float().sum(), q)
-    assert gradient.dtype == torch.float32
-    full, _ = OPS.attend(q, k, k, Band(3), rel=rel, bias=draw(1, 1, 2, 4))
-    assert (out - full).abs().max() < 0.05
+        assert torch.equal(compiled(*operands, torch.tensor(5)), function(*operands, torch.tensor(5)))
+
+
+AUTOCAST = {
+    "attend": lambda q, k, v, p, bias: OPS.attend(q, k, v, Band(3), rel=(q, k[0, :4]), bias=bias),
+    "attend, by head": lambda q, k, v, p, bias: OPS.attend(q, k, v, Band((1, 3), 0), bias=bias),
+    "attend, unfused": lambda q, k, v, p, bias: OPS.attend(q, k, v, Dense(), fused=False),
+    "attend to named keys": lambda q, k, v, p, bias: OPS.attend(q, k, v, Gather(torch.tensor([[0, 3], [1, 2]]))),
+    "band_qk": lambda q, k, v, p, bias: (OPS.band_qk(q, k, Band(3)),),
+    "band_pv": lambda q, k, v, p, bias: (OPS.band_pv(p, v, Band(3)),),
+    "band_pv_t": lambda q, k, v, p, bias: (OPS.band_pv_t(p, q, Band(3), 8),),
+    "linear_attention": lambda q, k, v, p, bias: OPS.linear_attention(q, k[:, 2:], v[:, 2:], -p[..., 0].abs()),
+    "causal_conv1d": lambda q, k, v, p, bias: OPS.causal_conv1d(q[..., 0], k[0], state=q[:, :3, :, 1]),
+}
+
+
+@pytest.mark.parametrize("name", AUTOCAST)
+def test_autocast_casts_what_is_multiplied_and_nothing_inside(name):
+    operation = AUTOCAST[name]
+    q, k, v, p, bias = leaves((2, 6, 2, 4), (2, 8, 2, 4), (2, 8, 2, 4), (2, 6, 2, 4), (1, 1, 2, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        results = operation(q, k, v, p, bias)
+    cast = operation(q.bfloat16(), k.bfloat16(), v.bfloat16(), p, bias)
+    for result, wanted in zip(results, cast, strict=True):
+        assert result.dtype == wanted.dtype
+        assert torch.equal(result, wanted)
+    full = operation(q, k, v, p, bias)
+    assert all((result - wanted).abs().max() < 0.1 for result, wanted in zip(results, full, strict=True))
+    (gradient,) = torch.autograd.grad(sum(result.float().sum() for result in results), q, allow_unused=True)
+    assert gradient is None or gradient.dtype == torch.float32
+
+
+def test_autocast_reaches_usage_and_leaves_float64():
+    q, k = draw(2, 6, 2, 4), draw(2, 8, 2, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, lse = OPS.attend(q, k, k, Band(3))
+        usage = OPS.key_usage(q, k.bfloat16(), Band(3), lse)
+        precise, _ = OPS.attend(q.double(), k.double(), k.double(), Band(3))
+    assert usage.dtype == torch.float32
+    torch.testing.assert_close(usage.sum(1), torch.full((2, 2), 6.0))
+    assert torch.equal(precise, OPS.attend(q.double(), k.double(), k.double(), Band(3))[0])
 
 
 def test_half_scores_are_float32_and_float32_weights_meet_half_values():
