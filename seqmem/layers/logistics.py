@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.head import ALL, Head, Sampler
 from seqmem.ops import logistics
+from seqmem.ops.autocast import suspended
 from seqmem.ops.backend import accumulation_dtype
 
 LOG_SCALE = -3.0
@@ -39,8 +40,9 @@ class LogisticMixture(Head):
         log_scales.fill_(LOG_SCALE)
 
     def mixture(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... 3M"]:
-        """Parameters of the mixture, float32 (float64 for float64)."""
-        return F.linear(hidden, self.weight, self.bias).to(accumulation_dtype(hidden.dtype))
+        """Parameters of the mixture, float32 (float64 for float64); autocast would merge neighbouring levels."""
+        with suspended(hidden):
+            return F.linear(hidden.to(self.weight.dtype), self.weight, self.bias).to(accumulation_dtype(hidden.dtype))
 
     def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         return -logistics.log_prob(self.mixture(hidden), targets, self.vocab_size)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqmem.layers.head import Head
+from seqmem.ops.autocast import suspended
 
 PROJECTION_STD = 0.01
 
@@ -85,13 +86,19 @@ class AdaptiveSoftmax(Head):
                 vectors[mine] = F.embedding(ids, self.softmax.head.weight[:high])
             else:
                 _, classes = self._tails()[cluster - 1]
-                vectors[mine] = self.projections[cluster - 1](F.embedding(ids, classes.weight))
+                vectors[mine] = self.projections[cluster - 1](F.embedding(ids, classes.weight)).to(vectors.dtype)
         return vectors * math.sqrt(self.d_model)
 
     def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
         """Log-probabilities of every token: large, meant for a few positions."""
-        return self.softmax.log_prob(hidden.flatten(0, -2)).view(*hidden.shape[:-1], -1)
+        with suspended(hidden):
+            return self.softmax.log_prob(self._rows(hidden)).view(*hidden.shape[:-1], -1)
 
     def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Negative log-likelihood in nats, without building a row over the whole vocabulary."""
-        return -self.softmax(hidden.flatten(0, -2), targets.flatten()).output.view(targets.shape)
+        with suspended(hidden):
+            return -self.softmax(self._rows(hidden), targets.flatten()).output.view(targets.shape)
+
+    def _rows(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "N d"]:
+        """In the weights' dtype: PyTorch's adaptive softmax takes its logarithms in that of its inputs."""
+        return hidden.flatten(0, -2).to(self.softmax.head.weight.dtype)

@@ -169,7 +169,9 @@ class Ops:
             return interleaved(parts, groups, q.shape[2])
 
     def scan(self, gate: Tensor, x: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``h_t = gate_t * h_{t-1} + x_t``; see :func:`seqmem.ops.recurrence.scan`."""
+        """``h_t = gate_t * h_{t-1} + x_t`` in the wider of their dtypes; see :func:`seqmem.ops.recurrence.scan`."""
+        dtype = torch.promote_types(gate.dtype, x.dtype)
+        gate, x, initial = gate.to(dtype), x.to(dtype), None if initial is None else initial.to(dtype)
         return self._tier2("scan", x, gate, x, initial)
 
     def linear_attention(
