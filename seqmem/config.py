@@ -88,6 +88,9 @@ class TrainConfig(Section):
 
     After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
     Rae et al. (2019) end training so, every 4 steps after 60,000, instead of lowering the rate early.
+
+    In ``bfloat16`` the model runs under ``torch.autocast``, in steps and in the validations between them; weights,
+    moments, losses and what a transformer remembers stay float32, and so do evaluations and samples afterwards.
     """
 
     steps: int = Field(1000, gt=0)
@@ -101,6 +104,7 @@ class TrainConfig(Section):
     grad_clip: float = Field(0.25, gt=0, description="of the auxiliary losses' gradient likewise, apart")
     update_every: int = Field(1, gt=0)
     update_every_after: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 1
     log_every: int = Field(10, gt=0)
     eval_every: int = Field(500, gt=0)

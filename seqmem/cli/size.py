@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from seqmem.config import TrainConfig
     from seqmem.models import ModelConfig
     from seqmem.ops import Ops
 
@@ -22,8 +23,8 @@ def num_parameters(config: ModelConfig) -> int:
         return build_model(config, bind()).num_parameters
 
 
-def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str, int]:
-    """Bytes that training holds between the forward and the backward pass of a step, by purpose, in float32.
+def training_memory(config: ModelConfig, ops: Ops, training: TrainConfig) -> dict[str, int]:
+    """Bytes that training holds between the forward and the backward pass of a step, by purpose.
 
     Activations are what autograd keeps of a step. The scratch space of single operations and the gradients of
     activations come on top, about 15 % for a Transformer-XL; so does what the C library holds back of freed memory,
@@ -33,7 +34,10 @@ def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str,
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from seqmem.models import build_model
+    from seqmem.train.device import default_device
+    from seqmem.train.precision import computing
 
+    device, batch_size = default_device(), training.batch_size
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -41,13 +45,14 @@ def training_memory(config: ModelConfig, ops: Ops, batch_size: int) -> dict[str,
         kept[storage._cdata] = storage
         return tensor
 
-    # Unlike meta tensors, fake ones say that they are on the CPU, so that ops choose the backend that will train.
-    with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    # Unlike meta tensors, fake ones say which device they are on, so that ops choose the backend that will train.
+    with FakeTensorMode(), device, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model = build_model(config, ops)
         tokens = torch.zeros(batch_size, config.unroll_len, dtype=torch.long)
         state = model.init_state(batch_size)
-        out = model(tokens, state)
-        model.head.nll(out.hidden, tokens).mean() + sum(out.losses.values())
+        with computing(training, device):
+            out = model(tokens, state)
+            model.head.nll(out.hidden, tokens).mean() + sum(out.losses.values())
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)
     weights = sum(parameter.nbytes for parameter in model.parameters())

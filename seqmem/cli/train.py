@@ -128,7 +128,7 @@ def _print_size(recipe: Recipe, config: ModelConfig) -> None:
     from seqmem.ops import bind
 
     steps, tokens = recipe.train.steps, recipe.train.batch_size * config.unroll_len
-    memory = training_memory(config, bind(recipe.backend), recipe.train.batch_size)
+    memory = training_memory(config, bind(recipe.backend), recipe.train)
     parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
     click.echo(f"model       {recipe.model_name}, {num_parameters(config):,} parameters")
     click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.unroll_len}")

@@ -16,6 +16,7 @@ from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.train.optim import build_optimizer, learning_rate
+from seqmem.train.precision import computing
 
 
 @dataclass
@@ -79,8 +80,9 @@ class Session:
         num_accumulated = self._config.update_every if accumulating > 0 else 1
 
         inputs, targets = (tokens.to(self.device) for tokens in self._stream.next())
-        out = self.model(inputs, self._memory)
-        losses = {"loss": self.model.head.nll(out.hidden, targets).mean()}
+        with computing(self._config, self.device):
+            out = self.model(inputs, self._memory)
+            losses = {"loss": self.model.head.nll(out.hidden, targets).mean()}
         losses |= {f"auxiliary/{name}": loss for name, loss in out.losses.items()}
         summands = torch.stack([*losses.values()])
         (summands.sum() / num_accumulated).backward()

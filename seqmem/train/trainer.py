@@ -11,10 +11,11 @@ from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.errors import SeqmemError
 from seqmem.ops import bind
 from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint, vocabulary_folder
-from seqmem.train.device import peak_memory, reset_peak_memory
+from seqmem.train.device import default_device, peak_memory, reset_peak_memory
 from seqmem.train.evaluate import at_eval_lengths, evaluate
 from seqmem.train.interrupt import Interrupt
 from seqmem.train.metrics import MetricsLog
+from seqmem.train.precision import compute_dtype, computing
 from seqmem.train.progress import StatusLine
 from seqmem.train.sample import leave_sample
 from seqmem.train.setup import prepare_data, start_session, starting_point
@@ -46,6 +47,7 @@ class Trainer:
         checkpoint = starting_point(recipe, run_dir, resume)
         self._console = console
         self._ops = bind(recipe.backend)
+        self._computed_by = self._ops.describe(default_device().type, compute_dtype(recipe.train))
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "config.json").write_text(recipe.model_dump_json(indent=2) + "\n")
         if not checkpoint:
@@ -68,8 +70,9 @@ class Trainer:
             "tokens": lengths,
             vocabulary_folder(self._recipe): vocabulary.describe(),
             "model": f"{self._recipe.model_name}, {session.model.num_parameters:,} parameters",
-            "backend": self._ops.describe(),
+            "backend": self._computed_by,
             "device": f"{session.device}{threads}",
+            "precision": self._recipe.train.precision,
             "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",
         }
         if isinstance(self._corpus, AudioCorpus):
@@ -136,14 +139,15 @@ class Trainer:
         """Measure the model on the validation split; the record has the keys of ``eval.json`` with a prefix."""
         config = self._recipe.eval
         model = at_eval_lengths(self._session.model, config)
-        evaluation = evaluate(
-            model,
-            self._corpus.splits["validation"],
-            self._vocabulary,
-            starts=self._corpus.starts.get("validation"),
-            batch_size=config.batch_size,
-            text="validation split",
-        )
+        with computing(self._recipe.train, self._session.device):
+            evaluation = evaluate(
+                model,
+                self._corpus.splits["validation"],
+                self._vocabulary,
+                starts=self._corpus.starts.get("validation"),
+                batch_size=config.batch_size,
+                text="validation split",
+            )
         self._say(f"step {self._session.counters.step}  validation  {evaluation.summary()}")
         measures = {f"validation_{name}": value for name, value in evaluation.measures().items()}
         return {"step": self._session.counters.step, **measures, "seconds": self._session.counters.seconds}

@@ -19,6 +19,7 @@ from seqmem.train.checkpoint import find_checkpoint, load, load_recipe_of, load_
 from seqmem.train.session import Session
 from seqmem.train.trainer import train
 
+LSTM = {"name": "lstm", "num_layers": 2, "d_model": 16, "dropout": 0.2, "segment_len": 8}
 TIME_FIELDS = {"seconds", "tokens_per_second", "memory_mb"}
 
 
@@ -154,13 +155,13 @@ def test_interrupted_run_saves_and_resumes_bit_for_bit(whole, recipe, tmp_path, 
     assert final_state(train(recipe, run, console=console)) == final_state(whole)
 
 
-def test_other_kind_of_state_resumes_bit_for_bit(recipe, tmp_path, console, monkeypatch):
-    model = {"name": "lstm", "num_layers": 2, "d_model": 16, "dropout": 0.2, "segment_len": 8}
-    lstm = recipe.model_copy(update={"model": model})
-    whole = train(lstm, tmp_path / "whole", console=console)
+@pytest.mark.parametrize(("model", "precision"), [(LSTM, "float32"), (LSTM, "bfloat16"), ({}, "bfloat16")])
+def test_other_kinds_of_state_resume_bit_for_bit(recipe, tmp_path, console, monkeypatch, model, precision):
+    other = with_train(recipe.model_copy(update={"model": model or recipe.model}), precision=precision)
+    whole = train(other, tmp_path / "whole", console=console)
     at_step(monkeypatch, 5, interrupt)
-    train(lstm, tmp_path / "interrupted", console=console)
-    assert final_state(train(lstm, tmp_path / "interrupted", console=console)) == final_state(whole)
+    train(other, tmp_path / "interrupted", console=console)
+    assert final_state(train(other, tmp_path / "interrupted", console=console)) == final_state(whole)
 
 
 @pytest.mark.parametrize(("stop", "number"), [(crash, 7), (crash, 11), (interrupt, 6), (interrupt, 7)])
