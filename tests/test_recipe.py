@@ -6,9 +6,30 @@ from pathlib import Path
 import pytest
 
 from seqmem.errors import SeqmemError
-from seqmem.recipe import builtin_recipes, find_recipe, load_recipe, parse_value
+from seqmem.recipe import builtin_recipes, dotted, find_recipe, load_recipe, parse_value, recipe_sizes
 
 MINIMAL = 'name = "mine"\ndescription = "x"\n[model]\nname = "lstm"\n'
+SIZED = """
+name = "sized"
+description = "x"
+[model]
+name = "lstm"
+num_layers = 3
+[train]
+lr = 0.1
+batch_size = 7
+[sizes.same]
+[sizes.larger]
+tokenizer.vocab_size = 9000
+[sizes.larger.model]
+num_layers = 4
+mem_len = { long = 64, short = 8, layers = "last-1" }
+[sizes.larger.train]
+lr = 0.2
+[sizes.other.model]
+name = "sha-rnn"
+size = "tiny"
+"""
 
 
 @pytest.mark.parametrize("name", ["pg19", "recipes/pg19", "recipes/pg19/"])
@@ -31,9 +52,10 @@ def test_a_folder_without_a_recipe_does_not_hide_a_builtin(tmp_path: Path, monke
     assert find_recipe("pg19").parent == builtin_recipes()["pg19"]
 
 
-def test_every_builtin_recipe_is_valid_and_called_as_its_folder():
+def test_every_builtin_recipe_is_valid_in_every_size_and_called_as_its_folder():
     for name, folder in builtin_recipes().items():
-        assert load_recipe(str(folder)).name == name
+        for size in (None, *recipe_sizes(str(folder))):
+            assert load_recipe(str(folder), size=size).name == name
 
 
 def test_a_dumped_recipe_is_the_same_recipe(tmp_path: Path):
@@ -57,6 +79,62 @@ def test_another_model_and_its_size_replace_the_recipes_model():
     assert load_recipe("pg19", {"model.name": "compressive"}).model["mem_len"] == 32
     same = load_recipe("pg19", {"model.name": "transformer-xl", "model.size": "tiny"}).model
     assert (same["size"], same["mem_len"]) == ("tiny", 32)
+
+
+@pytest.fixture
+def sized(tmp_path: Path) -> str:
+    """A recipe in three sizes."""
+    (tmp_path / "recipe.toml").write_text(SIZED)
+    return str(tmp_path)
+
+
+def test_a_size_replaces_values_and_settings_replace_its_own(sized: str):
+    assert recipe_sizes(sized) == ["same", "larger", "other"]
+    assert load_recipe(sized, size="same") == load_recipe(sized)
+    larger = load_recipe(sized, {"train.lr": 0.3}, "larger")
+    assert (larger.train.lr, larger.train.batch_size, larger.tokenizer.vocab_size) == (0.3, 7, 9000)
+    memory = {"long": 64, "short": 8, "layers": "last-1"}
+    assert larger.model == {"name": "lstm", "num_layers": 4, "mem_len": memory}
+
+
+def test_another_model_in_a_size_replaces_the_recipes_and_one_in_settings_both(sized: str):
+    assert load_recipe(sized, size="other").model == {"name": "sha-rnn", "size": "tiny"}
+    wanted = {"model.name": "wavenet", "model.size": "tiny", "model.segment_len": 8}
+    assert load_recipe(sized, wanted, "larger").model == {"name": "wavenet", "size": "tiny", "segment_len": 8}
+
+
+def test_a_resolved_recipe_has_no_sizes(sized: str, tmp_path: Path):
+    larger = load_recipe(sized, size="larger")
+    (tmp_path / "config.json").write_text(larger.model_dump_json())
+    assert "sizes" not in larger.model_dump()
+    assert load_recipe(str(tmp_path / "config.json")) == larger
+    assert recipe_sizes(str(tmp_path / "config.json")) == []
+    with pytest.raises(SeqmemError, match=r"config\.json' has no size 'larger'; leave it out$"):
+        load_recipe(str(tmp_path / "config.json"), size="larger")
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "message"),
+    [
+        ("", "largre", "has no size 'largre'; did you mean 'larger'?"),
+        ("", "x", "has no size 'x'; known: larger, other, same"),
+        ("[sizes.new.train]\nlrr = 1", "new", ", size 'new': unknown key 'train.lrr'; did you mean 'lr'?"),
+        ("[sizes.new.trian]\nlr = 1", "new", ", size 'new': unknown key 'trian'; did you mean 'train'?"),
+        ("[sizes.new.train]\nlr = 'x'", "new", ", size 'new': key 'train.lr' = 'x': input should be a valid number"),
+        ("[sizes]\nnew = 3", None, ": key 'sizes.new' = 3: input should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_size_is_one_helpful_line(text: str, size: str | None, message: str, tmp_path: Path):
+    (tmp_path / "recipe.toml").write_text(SIZED + text)
+    with pytest.raises(SeqmemError) as caught:
+        load_recipe(str(tmp_path), size=size)
+    assert str(caught.value).startswith(f"recipe '{tmp_path}'")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_dotted_takes_both_ways_of_writing():
+    assert dotted({"a": {"b": 1, "c": {"d": [2]}}, "e.f": 3}) == {"a.b": 1, "a.c": {"d": [2]}, "e.f": 3}
 
 
 def test_a_data_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

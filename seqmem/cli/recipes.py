@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seqmem.errors import SeqmemError
-from seqmem.recipe import FILE_NAME, builtin_recipe, builtin_recipes, load_recipe
+from seqmem.recipe import FILE_NAME, builtin_recipe, builtin_recipes, load_recipe, recipe_sizes
 
 
 @click.group()
@@ -18,11 +18,11 @@ def command() -> None:
 
 @command.command("list")
 def list_recipes() -> None:
-    """Name and purpose of each."""
-    table = Table("recipe", "model", "what it trains")
+    """Name, model, sizes and purpose of each."""
+    table = Table("recipe", "model", "sizes", "what it trains")
     for name, folder in builtin_recipes().items():
         recipe = load_recipe(str(folder))
-        table.add_row(name, recipe.model_name, recipe.description)
+        table.add_row(name, recipe.model_name, ", ".join(recipe_sizes(str(folder))), recipe.description)
     Console(markup=False, emoji=False).print(table)
 
 

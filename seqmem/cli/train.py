@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     options_metavar="[OPTIONS] [--SECTION.KEY VALUE]...",
 )
 @click.argument("arguments", metavar="RECIPE", nargs=-1, type=click.UNPROCESSED)
+@click.option("--size", metavar="NAME", help="Train the recipe in one of its sizes; see seqmem recipes list.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another way to write --KEY VALUE.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention; a list is tried in order.")
 @click.option("--data", metavar="FOLDER", help="Train on this folder of .txt files, or of sounds.")
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print size, memory and tokens a step, and stop.")
 def command(
     arguments: tuple[str, ...],
+    size: str | None,
     assignments: tuple[str, ...],
     backend: str | None,
     data: str | None,
@@ -47,7 +49,8 @@ def command(
 ) -> None:
     """Train RECIPE: a folder with a recipe.toml, such a file, or the name of a built-in recipe.
 
-    Any value of the recipe can be changed: --train.lr 1e-3, --train.lr=1e-3 and train.lr=1e-3 are the same.
+    Any value of the recipe, in the size asked for, can be changed: --train.lr 1e-3, --train.lr=1e-3 and train.lr=1e-3
+    are the same.
     With --resume RUN, RECIPE may be left out: the run's own is used.
     """
     words, settings = split_settings(arguments)
@@ -60,7 +63,7 @@ def command(
     if run and earlier:
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
 
-    recipe = load_recipe(_source(words, earlier), settings)
+    recipe = load_recipe(_source(words, earlier), settings, size)
     config = _model_config(recipe)
     if print_config:
         click.echo(recipe.model_dump_json(indent=2))

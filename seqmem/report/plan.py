@@ -27,10 +27,10 @@ from pydantic import Field, model_validator
 
 from seqmem.config import Recipe, Section, validated
 from seqmem.errors import SeqmemError, nearest
-from seqmem.recipe import find_recipe, load_recipe
+from seqmem.recipe import dotted, find_recipe, load_recipe
 from seqmem.report.comparison import Budget
 from seqmem.report.entries import check_comparable
-from seqmem.report.runs import dotted, tokens_a_step
+from seqmem.report.runs import tokens_a_step
 from seqmem.report.speed import Speed
 
 FILE_NAME = "compare.toml"

@@ -17,7 +17,7 @@ from seqmem.data.tokens import Tokens, saved_tokens
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import model_config
-from seqmem.recipe import load_recipe
+from seqmem.recipe import dotted, load_recipe
 from seqmem.train.checkpoint import vocabulary_folder
 
 
@@ -93,17 +93,6 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
         mode="json", exclude={"name": True, "description": True, "generate": True, "train": {"seed", "steps"}}
     )
     return dotted(bearing)
-
-
-def dotted(table: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"mem_len": 0}}`` and ``{"model.mem_len": 0}`` both are the latter; deeper tables are values."""
-    settings: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            settings |= {f"{key}.{inner}": setting for inner, setting in value.items()}
-        else:
-            settings[key] = value
-    return settings
 
 
 def short_labels(paths: Sequence[Path]) -> list[str]:

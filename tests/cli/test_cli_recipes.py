@@ -10,6 +10,7 @@ def test_list_names_every_recipe(seqmem):
     assert listed.code == 0
     assert "pg19" in listed.out
     assert load_recipe("pg19").description.split(":")[0] in listed.out
+    assert "cpu, gpu" in listed.out
 
 
 def test_show_prints_the_file(seqmem):

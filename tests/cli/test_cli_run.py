@@ -37,6 +37,8 @@ checkpoint_every = 2
 num_threads = 1
 [generate]
 tokens = 8
+[sizes.wide.model]
+d_model = 12
 """
 
 
@@ -72,6 +74,20 @@ def run(train: Callable, workplace: Path) -> Path:
 def steps(run: Path) -> list[int]:
     records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [record["step"] for record in records if "loss" in record]
+
+
+def test_a_run_goes_on_in_its_size_and_in_no_other(train: Callable, seqmem, workplace: Path):
+    named = ("tiny.toml", "--run", "sized", "--train.steps")
+    assert train(*named, 2, "--size", "wide").code == 0
+    config = json.loads((workplace / "sized/config.json").read_text())
+    assert config["model"]["d_model"] == 12
+    assert "sizes" not in config
+    refused = train(*named, 3)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "begun with another model" in refused.err
+    assert train(*named, 3, "--size", "wide").code == 0
+    assert seqmem("train", "--resume", "sized", "--train.steps", 4).code == 0
+    assert steps(workplace / "sized") == [1, 2, 3, 4]
 
 
 def test_a_run_leaves_what_it_promises(run: Path):
@@ -224,7 +240,14 @@ def test_dry_run_counts_without_a_run(seqmem, workplace: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("recipe", builtin_recipes())
-def test_every_builtin_recipe_can_be_sized(seqmem, recipe: str):
+def test_every_builtin_recipe_can_be_counted(seqmem, recipe: str):
     shown = seqmem("train", recipe, "--dry-run")
     assert shown.code == 0, shown.err
     assert "carried memory" in shown.out
+
+
+def test_the_largest_size_is_counted_without_its_memory(seqmem):
+    shown = seqmem("train", "pg19", "--size", "gpu", "--dry-run")
+    assert shown.code == 0, shown.err
+    assert "transformer-xl, 196,492,544 parameters" in shown.out
+    assert "65,536 tokens: 64 streams x 1024" in shown.out

@@ -8,7 +8,7 @@ import pytest
 
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
-from seqmem.report.runs import RunRecord, dotted, read_run, settings_of, short_labels
+from seqmem.report.runs import RunRecord, read_run, settings_of, short_labels
 
 
 def test_the_axis_is_tokens_seen(run: Callable[..., RunRecord]):
@@ -76,7 +76,3 @@ def test_seeds_and_lengths_do_not_make_another_entry(recipe: Callable[..., Recip
     assert first == settings_of(recipe(seed=2, steps=20))
     changed = settings_of(recipe(lr=0.5, model={"d_model": 16}))
     assert {key for key in first if first[key] != changed[key]} == {"train.lr", "model.d_model"}
-
-
-def test_dotted_takes_both_ways_of_writing():
-    assert dotted({"a": {"b": 1, "c": {"d": [2]}}, "e.f": 3}) == {"a.b": 1, "a.c": {"d": [2]}, "e.f": 3}
