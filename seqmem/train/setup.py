@@ -10,7 +10,7 @@ from seqmem.data.corpus import load_corpus
 from seqmem.data.stream import TokenStream
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_tokens
-from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model, model_config
 from seqmem.ops import Ops
@@ -69,18 +69,22 @@ def _new_text(recipe: Recipe) -> tuple[Tokenizer, TokenizedCorpus]:
 
 def start_session(recipe: Recipe, vocabulary: Vocabulary, corpus: Tokens, ops: Ops, checkpoint: Path | None) -> Session:
     """A model with its stream and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
+    session = new_session(recipe, vocabulary.vocab_size, corpus.splits["train"], ops)
+    if checkpoint:
+        load_weights(session.model, checkpoint)
+        session.restore(checkpoint)
+    return session
+
+
+def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -> Session:
+    """The recipe's model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
     if recipe.train.num_threads:
         torch.set_num_threads(recipe.train.num_threads)
     # Moments of rarely seen embeddings decay into denormal numbers, which slow a CPU down many times over.
     torch.set_flush_denormal(True)
     keep_freed_memory()
     torch.manual_seed(recipe.train.seed)
-    decided = recipe.vocabulary_settings | {"vocab_size": vocabulary.vocab_size}
+    decided = recipe.vocabulary_settings | {"vocab_size": vocab_size}
     config = model_config(recipe.model_name, **recipe.model_overrides, **decided)
     model = build_model(config, ops).to(default_device())
-    stream = TokenStream(corpus.splits["train"], recipe.train.batch_size, config.unroll_len)
-    session = Session(model, stream, recipe.train)
-    if checkpoint:
-        load_weights(model, checkpoint)
-        session.restore(checkpoint)
-    return session
+    return Session(model, TokenStream(tokens, recipe.train.batch_size, config.unroll_len), recipe.train)

@@ -55,19 +55,12 @@ def recipe(backend: str, changes: tuple[tuple[str, str], ...], rounds: int, json
 
 def our_step(recipe: Recipe, backend: str) -> Callable[[], object]:
     """A step of this project's trainer on random tokens; called in the contender's process."""
-    from seqmem.data.stream import TokenStream
-    from seqmem.models import build_model, model_config
     from seqmem.ops import bind
-    from seqmem.train.device import keep_freed_memory
-    from seqmem.train.session import Session
+    from seqmem.train.setup import new_session
 
-    keep_freed_memory()
-    vocab_size = recipe.codec.levels if recipe.codec else recipe.tokenizer.vocab_size
-    batch_size = recipe.train.batch_size
-    config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=vocab_size)
-    text = torch.randint(vocab_size, (batch_size * 64 * config.segment_len,)).numpy()
-    stream = TokenStream(text, batch_size, config.unroll_len)
-    return Session(build_model(config, bind(backend)), stream, recipe.train).step
+    vocab_size = recipe.vocabulary_settings["vocab_size"]
+    text = torch.randint(vocab_size, (recipe.train.batch_size * 64 * recipe.model["segment_len"],)).numpy()
+    return new_session(recipe, vocab_size, text, bind(backend)).step
 
 
 def side_by_side(steps: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, float]:
