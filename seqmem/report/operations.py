@@ -4,6 +4,7 @@ from torch import nn
 
 from seqmem.errors import SeqmemError
 from seqmem.layers.vocabulary import Softmax
+from seqmem.models.base import CausalModel
 from seqmem.models.segmented import SegmentedTransformer
 from seqmem.models.transformer_xl import TransformerXL
 
@@ -11,7 +12,7 @@ PASSES = 3
 """Products of a training step for each of its forward pass: the backward pass has two."""
 
 
-def operations_a_token(model: SegmentedTransformer) -> float:
+def operations_a_token(model: CausalModel) -> float:
     """Useful operations of a training step for each token that it reads, its memory full.
 
     As PaLM counts them (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): a product of matrices is two operations
@@ -23,10 +24,13 @@ def operations_a_token(model: SegmentedTransformer) -> float:
     (in the size ``gpu`` of recipes/pg19 they are another tenth), and compression.
 
     Raises:
-        SeqmemError: an adaptive softmax, whose operations depend on the tokens.
+        SeqmemError: a model that is no transformer, or one without a softmax over the whole vocabulary.
     """
-    if not isinstance(model.head, Softmax):
-        raise SeqmemError("operations are counted for a softmax only; leave out model.cutoffs and model.head")
+    if not isinstance(model, SegmentedTransformer) or not isinstance(model.head, Softmax):
+        raise SeqmemError(
+            f"operations of {type(model).__name__} with {type(model.head).__name__} are not counted; "
+            "give a transformer with a softmax, without cutoffs"
+        )
     matrices = [layer.weight for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
     multiplied = sum(matrix.numel() for matrix in (*matrices, model.head.weight))
     return PASSES * 2 * (multiplied + sum(_attended(model, layer) for layer in range(model.config.num_layers)))

@@ -74,7 +74,13 @@ def test_it_is_palms_formula_for_a_plain_transformer():
     assert operations_a_token(model) == 6 * weights + 12 * 3 * 2 * 8 * mean_keys
 
 
-def test_an_adaptive_softmax_is_refused():
-    model = build_model("transformer-xl/tiny", bind("pytorch"), cutoffs=(20, 100))
-    with pytest.raises(SeqmemError, match=r"for a softmax only; leave out model\.cutoffs"):
-        operations_a_token(model)
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("transformer-xl", {"cutoffs": (20, 100)}, "TransformerXL with AdaptiveSoftmax are not counted; give"),
+        ("lstm", {}, "LSTM with TiedSoftmax are not counted; give a transformer with a softmax"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(name, options, message):
+    with pytest.raises(SeqmemError, match=message):
+        operations_a_token(build_model(f"{name}/tiny", bind("pytorch"), **options))
