@@ -1,56 +1,92 @@
 """All that needs a GPU to be known, in one script: ``python tools/gpu_check --json gpu.json``.
 
-Needs torch, triton and jaxtyping, and of this repository only the files. Sections run until the time is up; each result
-is printed as it comes, and JSON last. Without a GPU, ``--rehearse`` goes through the same steps on tiny sizes, with the
-kernels interpreted, to see that nothing in the script itself fails.
+Needs torch, triton, jaxtyping and numpy, and of this repository only the files; the section ``training`` needs
+safetensors, sentencepiece, filelock and pydantic (with pydantic_core, annotated-types and typing-inspection) besides.
+Sections run in the order of their importance, each for so many minutes at most; what they find is printed as it comes,
+and written as JSON after each of them. A section that fails says why, and the others run. Without a GPU, ``--rehearse``
+goes through the same steps on tiny sizes, with the kernels interpreted, to see that nothing in the script itself fails.
 """
 
 import argparse
+import gc
 import json
 import os
+import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SECTIONS = {
+    "attention_speed": ("speed", 2.5),
+    "determinism": ("checks", 1.5),
+    "training": ("training", 3.5),
+    "peak_memory": ("memory", 0.5),
+    "million_tokens": ("speed", 0.5),
+    "conformance": ("checks", 9.0),
+}
+"""Functions, the module of each, and the minutes that it may take."""
+
+
+class TimeIsUp(BaseException):
+    """Ends a section wherever it is; no part of one takes it for a failure of its own."""
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    raise TimeIsUp
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=9, help="no section begins after these")
+    parser.add_argument("--minutes", type=float, default=9, help="all sections together")
     parser.add_argument("--json", type=Path, help="write the results here as well")
-    parser.add_argument("--only", nargs="*", help="names of sections")
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, help="these sections")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, interpreted on the CPU")
     options = parser.parse_args()
     if options.rehearse:
         os.environ["TRITON_INTERPRET"] = "1"
     sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
-
-    from checks import conformance, determinism
     from machine import about
-    from memory import peak_memory
-    from speed import attention_speed, million_tokens
 
-    sections = (attention_speed, determinism, peak_memory, million_tokens, conformance)
     deadline = time.monotonic() + 60 * options.minutes
-    results: dict[str, object] = {"machine": about(options.rehearse)}
+    results: dict[str, dict[str, Any]] = {"machine": about(options.rehearse)}
     print(results["machine"], flush=True)
-    for section in sections:
-        if options.only and section.__name__ not in options.only:
-            continue
-        if time.monotonic() > deadline:
-            results[section.__name__] = "not run: the time was up"
-            continue
-        print(f"\n== {section.__name__}", flush=True)
-        try:
-            results[section.__name__] = section(options.rehearse, deadline)
-        except Exception as error:  # the sections after it shall still run
-            results[section.__name__] = f"failed: {type(error).__name__}: {str(error)[:500]}"
-            print(results[section.__name__], flush=True)
-    text = json.dumps(results, indent=1)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(f"\n{text}")
+    signal.signal(signal.SIGALRM, stop)
+    for name in options.only or SECTIONS:
+        print(f"\n== {name}", flush=True)
+        results[name] = {}
+        run(name, options.rehearse, results[name], deadline)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"\n{json.dumps(results, indent=1)}")
+
+
+def run(name: str, rehearse: bool, found: dict[str, Any], deadline: float) -> None:
+    """Have a section fill ``found`` until it ends, fails or its time is up."""
+    from attempts import attempt
+
+    module, minutes = SECTIONS[name]
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(1e-3, min(60 * minutes, deadline - time.monotonic())))
+        with attempt(found, "error"):
+            getattr(import_module(module), name)(rehearse, found)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeIsUp:
+        found["stopped"] = "the time was up"
+        print(found["stopped"], flush=True)
+    free_memory()
+
+
+def free_memory() -> None:
+    """Leave nothing of a section on the GPU for the next one."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 main()
