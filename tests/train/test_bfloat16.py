@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +13,7 @@ from seqmem.models import model_config
 from seqmem.ops import BackendUnsupported, Ops, bind
 from seqmem.train.checkpoint import find_checkpoint
 from seqmem.train.evaluate import evaluate_run
+from seqmem.train.setup import new_session
 from seqmem.train.trainer import train
 
 
@@ -57,6 +59,17 @@ def test_validation_is_in_the_runs_precision_and_evaluation_in_float32(bfloat16,
     evaluation = evaluate_run(run).nats_per_token
     assert validation != pytest.approx(evaluation, rel=1e-7)
     assert validation == pytest.approx(evaluation, rel=1e-3)
+
+
+def test_a_compiled_model_takes_the_same_steps_in_one_graph(bfloat16):
+    values = np.random.default_rng(0).integers(0, 300, 500)
+    plain, compiled = (new_session(bfloat16, 300, values, bind("pytorch")) for _ in range(2))
+    compiled.model.compile(fullgraph=True, backend="aot_eager")
+    for session in (plain, compiled):
+        torch.manual_seed(0)
+        for _ in range(4):
+            session.step()
+    assert compiled.counters.recent_losses == plain.counters.recent_losses
 
 
 def test_a_backend_that_cannot_is_refused_before_anything_is_made(bfloat16, tmp_path, console):
