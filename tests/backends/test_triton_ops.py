@@ -56,6 +56,29 @@ def test_compile_keeps_the_recurrences_in_the_graph():
     torch.testing.assert_close(got, wanted)
 
 
+def test_autocast_casts_what_is_multiplied():
+    q, r, gate, x, weight = leaves((2, 6, 2, 4), (4, 2, 4), (2, 6, 2), (2, 6, 4), (6, 4, 3))
+    decay, bias = -gate.detach().abs(), torch.ones(6)
+
+    def results() -> list[torch.Tensor]:
+        attended = OPS.attend(q, q, q, Band(3), rel=(q, r), bias=torch.ones(1, 1, 2, 4))
+        return [*attended, *OPS.linear_attention(q, q, q, decay), *OPS.causal_conv1d(x, weight, bias)]
+
+    with torch.autocast("cpu", torch.float16):
+        halves = results()
+        assert OPS.scan(gate, gate.half())[0].dtype == torch.float32
+    half, full = torch.float16, torch.float32
+    assert [result.dtype for result in halves] == [half, full, half, full, half, half]
+    wanted = results()
+    for got, want in zip(halves, wanted, strict=True):
+        torch.testing.assert_close(got.float(), want, rtol=0.02, atol=0.02)
+    gradients = torch.autograd.grad(sum(got.float().sum() for got in halves), (q, r, x, weight))
+    exact = torch.autograd.grad(sum(want.sum() for want in wanted), (q, r, x, weight))
+    for gradient, expected in zip(gradients, exact, strict=True):
+        assert gradient.dtype == full
+        torch.testing.assert_close(gradient, expected, rtol=0.02, atol=0.05)
+
+
 @pytest.mark.parametrize("offset", [-3e4, 3e4])
 @pytest.mark.parametrize("pattern", [Band(40), Dense()], ids=str)
 def test_scores_far_from_zero(pattern: Band | Dense, offset: float):
