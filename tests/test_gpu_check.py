@@ -41,6 +41,10 @@ def test_it_goes_through_every_section(tmp_path: Path):
         rate = row["tokens_per_second"] / training["tokens"] * training["operations"] / row["mfu_of_mm"]
         assert 1e6 < rate < 1e14, "of torch.mm"
         assert row["peak_gigabytes"] > 0.1
+    for row in found["generation"].values():
+        assert row["graph_tokens_per_second"] > 0
+        assert row["difference"] < 1e-5 < row["largest"]
+    assert found["generation"].keys() == {"float32, 1", "float32, 16"}
     assert found["million_tokens"]["gigabytes"] > 0.1
     assert found["conformance"]["failed"] == {}
     assert sum(found["conformance"]["passed"].values()) > 5

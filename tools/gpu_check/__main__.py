@@ -1,10 +1,11 @@
 """All that needs a GPU to be known, in one script: ``python tools/gpu_check --json gpu.json``.
 
-Needs torch, triton, jaxtyping and numpy, and of this repository only the files; the section ``training`` needs
-safetensors, sentencepiece, filelock and pydantic (with pydantic_core, annotated-types and typing-inspection) besides.
-Sections run in the order of their importance, each for so many minutes at most; what they find is printed as it comes,
-and written as JSON after each of them. A section that fails says why, and the others run. Without a GPU, ``--rehearse``
-goes through the same steps on tiny sizes, with the kernels interpreted, to see that nothing in the script itself fails.
+Needs torch, triton, jaxtyping and numpy, and of this repository only the files; the sections ``training`` and
+``generation`` need safetensors, sentencepiece, filelock and pydantic (with pydantic_core, annotated-types and
+typing-inspection) besides. Sections run in the order of their importance, each for so many minutes at most; what they
+find is printed as it comes, and written as JSON after each of them. A section that fails says why, and the others run.
+Without a GPU, ``--rehearse`` goes through the same steps on tiny sizes, with the kernels interpreted, to see that
+nothing in the script itself fails.
 """
 
 import argparse
@@ -23,7 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SECTIONS = {
     "attention_speed": ("speed", 2.5),
     "determinism": ("checks", 1.5),
-    "training": ("training", 3.5),
+    "training": ("training", 3.0),
+    "generation": ("generation", 0.7),
     "peak_memory": ("memory", 0.5),
     "million_tokens": ("speed", 0.5),
     "conformance": ("checks", 9.0),
