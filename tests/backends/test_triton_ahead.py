@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from seqmem.backends.triton.ahead import SHARED_BYTES
 
-SHARED_BYTES = {80: 163 << 10, 90: 227 << 10}
-"""Shared memory a program can have, by architecture (CUDA C++ Programming Guide, compute capabilities)."""
 STACK_BYTES = {
     "attend": 184,
     "attend_queries": 256,

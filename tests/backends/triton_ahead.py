@@ -6,55 +6,38 @@ asked for, and a line of JSON says what became of it.
 
 import json
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
-import triton
 from seqmem.backends.triton import backend, launch
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
+from seqmem.backends.triton.ahead import compiled, usage
 
 from seqmem.ops import Band, Dense
 from seqmem.ops.backend import Attention
 from seqmem.ops.dropout import row_keys
 from seqmem.ops.pattern import Gather, Pattern
 
-SEEN: set[tuple[int, str]] = set()
-
-
-class Absent:
-    """Stands for the driver of a GPU that is not here."""
-
-    def __init__(self, architecture: int):
-        self.target = GPUTarget("cuda", architecture, 32)
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
+SEEN: set[str] = set()
 
 
 def compile_instead(
-    kernel: Any, grid: tuple[int, ...], arguments: Sequence[Any], constants: dict[str, Any], warps: int, stages: int = 2
+    architecture: int,
+    kernel: Any,
+    grid: tuple[int, ...],
+    arguments: Sequence[Any],
+    constants: dict[str, Any],
+    *options: int,
 ) -> None:
     """In place of :func:`seqmem.backends.triton.launch.queue`."""
-    architecture = driver.active.get_current_target().arch
-    compiled = kernel.warmup(
-        *arguments, **constants, grid=grid, num_warps=warps, num_stages=stages, enable_fp_fusion=True
-    )
-    if (architecture, compiled.hash) in SEEN:
+    found = compiled(architecture, kernel, grid, arguments, constants, *options)
+    if found.hash in SEEN:
         return
-    SEEN.add((architecture, compiled.hash))
+    SEEN.add(found.hash)
     tensor = launch.first_tensor(arguments)
     about = {
         "kernel": kernel.__name__,
@@ -62,21 +45,10 @@ def compile_instead(
         "constants": str(constants),
         "queries": getattr(constants.get("form"), "queries", 0),
         "dtype": str(tensor.dtype if tensor is not None else None),
-        "shared": compiled.metadata.shared,
-        "tensor_cores": sorted(set(re.findall(r"\b(wgmma|mma)\b", compiled.asm["ptx"]))),
-        **usage(compiled.asm["cubin"]),
+        "tensor_cores": sorted(set(re.findall(r"\b(wgmma|mma)\b", found.asm["ptx"]))),
+        **asdict(usage(found)),
     }
     print(json.dumps(about), flush=True)
-
-
-def usage(cubin: bytes) -> dict[str, int]:
-    """Registers of a thread, and bytes of its stack, to which registers are spilled."""
-    tool = Path(triton.__file__).with_name("backends") / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    return {name.lower(): int(value) for name, value in re.findall(r"\b(REG|STACK):(\d+)", text)}
 
 
 def calls() -> Iterator[Attention]:
@@ -102,24 +74,23 @@ def attention(pattern: Pattern, dtype: torch.dtype, width: int, rel: bool = Fals
     return Attention(q, k, v, pattern, 0.125, bias, qr, r, valid, 0.1 if others else 0.0, keys, others)
 
 
-def main() -> None:
-    launch.queue = compile_instead
+def launch_everything() -> None:
     kernels = backend.TritonBackend()
-    for architecture in map(int, sys.argv[1:]):
-        driver.set_active(Absent(architecture))
-        for call in calls():
-            out, lse = kernels.attend(call)
-            kernels.attend_backward(call, out, lse, out, lse)
-        q, band = torch.zeros(1, 256, 2, 64, dtype=torch.bfloat16), Band(127)
-        p = kernels.band_qk(q, q, band)
-        kernels.band_pv(p, q, band)
-        kernels.band_pv_t(p, q, band, 256)
-        x = torch.zeros(1, 256, 128, dtype=torch.bfloat16).requires_grad_()
-        kernels.scan(x, x)[0].sum().backward()
-        kernels.causal_conv1d(x, torch.zeros(128, 1, 4, dtype=torch.bfloat16), groups=128)[0].sum().backward()
-        kernels.causal_conv1d(x, torch.zeros(128, 128, 2, dtype=torch.bfloat16))[0].sum().backward()
-        decay = torch.zeros(1, 256, 2).requires_grad_()
-        kernels.linear_attention(q, q, q, decay)[0].sum().backward()
+    for call in calls():
+        out, lse = kernels.attend(call)
+        kernels.attend_backward(call, out, lse, out, lse)
+    q, band = torch.zeros(1, 256, 2, 64, dtype=torch.bfloat16), Band(127)
+    p = kernels.band_qk(q, q, band)
+    kernels.band_pv(p, q, band)
+    kernels.band_pv_t(p, q, band, 256)
+    x = torch.zeros(1, 256, 128, dtype=torch.bfloat16).requires_grad_()
+    kernels.scan(x, x)[0].sum().backward()
+    kernels.causal_conv1d(x, torch.zeros(128, 1, 4, dtype=torch.bfloat16), groups=128)[0].sum().backward()
+    kernels.causal_conv1d(x, torch.zeros(128, 128, 2, dtype=torch.bfloat16))[0].sum().backward()
+    decay = torch.zeros(1, 256, 2).requires_grad_()
+    kernels.linear_attention(q, q, q, decay)[0].sum().backward()
 
 
-main()
+for architecture in map(int, sys.argv[1:]):
+    with patch.object(launch, "queue", partial(compile_instead, architecture)):
+        launch_everything()
