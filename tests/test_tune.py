@@ -1,4 +1,4 @@
-"""The search for tile sizes, on made-up times."""
+"""The search for the tile sizes of the tvm kernels, on made-up times."""
 
 import json
 import platform
@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -34,6 +35,21 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sys.modules["table"]
 
 
+@pytest.fixture
+def candidates(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(TUNE))
+    import tvm_candidates
+
+    yield tvm_candidates
+    del sys.modules["tvm_candidates"]
+
+
+def kinds(candidates: ModuleType, isa: str = "avx2"):
+    """As the command searches them, at width 64."""
+    key = candidates.Key(isa, "float32", 64, 512)
+    return partial(candidates.register_tiles, key=key), partial(candidates.cache_blocks, key=key)
+
+
 def made_up(best: Tiles):
     """Times that grow with the distance from ``best``."""
 
@@ -47,14 +63,14 @@ def made_up(best: Tiles):
     return seconds, time_in_turns
 
 
-def test_the_fastest_tiles_are_found_and_what_they_gain(search):
+def test_the_fastest_tiles_are_found_and_what_they_gain(search, candidates):
     best = Tiles(5, 2, 50, 256)
     seconds, time_in_turns = made_up(best)
-    assert search.search(START, "avx2", "float32", 64, time_in_turns) == (best, seconds(START) / seconds(best))
+    assert search.search(START, kinds(candidates), time_in_turns) == (best, seconds(START) / seconds(best))
 
 
-def test_the_start_stays_where_nothing_is_faster(search):
-    assert search.search(START, "avx2", "float32", 64, made_up(START)[1]) == (START, 1.0)
+def test_the_start_stays_where_nothing_is_faster(search, candidates):
+    assert search.search(START, kinds(candidates), made_up(START)[1]) == (START, 1.0)
 
 
 def test_the_slower_half_is_measured_no_more_and_the_rest_longer(search):
@@ -70,27 +86,28 @@ def test_the_slower_half_is_measured_no_more_and_the_rest_longer(search):
 
 
 @pytest.mark.parametrize(("isa", "registers", "lanes"), [("avx2", 16, 8), ("avx512", 32, 16), ("neon", 32, 4)])
-def test_candidates_fit_the_registers_and_their_blocks_are_whole(search, isa: str, registers: int, lanes: int):
-    for tiles in search.register_tiles(START, isa, "float32", 64)[1:]:
+def test_candidates_fit_the_registers_and_their_blocks_are_whole(candidates, isa: str, registers: int, lanes: int):
+    register_tiles, cache_blocks = kinds(candidates, isa)
+    for tiles in register_tiles(START)[1:]:
         assert tiles.rows * tiles.vectors + tiles.vectors + 1 <= registers
         assert 64 % (tiles.vectors * lanes) == 0
-        for block in search.cache_blocks(tiles, isa, "float32"):
+        for block in cache_blocks(tiles):
             assert (block.queries % block.rows, block.keys % (block.vectors * lanes)) == (0, 0)
 
 
-def test_a_table_keeps_what_it_had_and_replaces_what_was_tuned_again(table, tmp_path: Path):
+def test_a_table_keeps_what_it_had_and_replaces_what_was_tuned_again(table, candidates, tmp_path: Path):
     file = tmp_path / "tuned.json"
-    first, second = table.Key("avx2", "float32", 64, 512), table.Key("avx2", "float32", 32, 512)
-    table.merge(file, {first: START})
-    table.merge(file, {second: START})
-    table.merge(file, {first: Tiles(5, 2, 50, 256)})
+    first, second = (candidates.Key("avx2", "float32", width, 512) for width in (64, 32))
+    table.merge(file, first, START)
+    table.merge(file, second, START)
+    table.merge(file, first, Tiles(5, 2, 50, 256))
     rows = json.loads(file.read_text())
     assert [(row["width"], row["rows"], row["queries"]) for row in rows] == [(32, 6, 24), (64, 5, 50)]
     assert len(file.read_text().splitlines()) == 4
 
 
 def test_the_tool_tunes_every_combination_and_writes_the_table(
-    search, table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    search, table, candidates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     asked = []
 
@@ -100,8 +117,8 @@ def test_the_tool_tunes_every_combination_and_writes_the_table(
 
     file = tmp_path / "tuned.json"
     options = ["--width", "64", "--window", "64", "--window", "512", "--length", "100", "--table", str(file), "--json"]
-    monkeypatch.setitem(sys.modules, "timing", SimpleNamespace(turns_of=turns_of))
-    monkeypatch.setattr(sys, "argv", ["tune", *options])
+    monkeypatch.setitem(sys.modules, "tvm_timing", SimpleNamespace(turns_of=turns_of))
+    monkeypatch.setattr(sys, "argv", ["tune", "tvm", *options])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(TUNE / "__main__.py"))
     found, rows = json.loads(capsys.readouterr().out), json.loads(file.read_text())
@@ -111,7 +128,7 @@ def test_the_tool_tunes_every_combination_and_writes_the_table(
 
 
 def test_an_instruction_set_that_the_machine_lacks_is_refused():
-    command = [sys.executable, str(TUNE), "--isa", "generic" if platform.machine() in ("arm64", "aarch64") else "neon"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    lacking = "generic" if platform.machine() in ("arm64", "aarch64") else "neon"
+    done = subprocess.run([sys.executable, str(TUNE), "tvm", "--isa", lacking], capture_output=True, text=True)
     assert done.returncode == 2
     assert "this machine has no" in done.stderr

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from seqmem.backends.tvm.backend import TVMBackend
 from seqmem.backends.tvm.tiles import Tiles
-from table import Key
+from tvm_candidates import Key
 
 from seqmem.ops import Band
 from seqmem.ops.backend import Attention
