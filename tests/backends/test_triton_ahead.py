@@ -39,6 +39,7 @@ def test_every_kernel_builds_and_fits(architecture: int):
     names = {about["kernel"] for about in found}
     assert {"attend", "attend_queries", "attend_keys", "attend_columns", "attend_bias"} <= names
     assert {"band_qk", "band_pv", "band_pv_t", "scan", "linear_attention", "by_channel", "by_product"} <= names
+    assert {"attend_one", "merge_parts", "put"} <= names
     for about in found:
         assert about["shared"] <= SHARED_BYTES[architecture], about
         assert about["stack"] <= STACK_BYTES.get(about["kernel"], 0), about

@@ -16,11 +16,13 @@ from unittest.mock import patch
 import torch
 from seqmem.backends.triton import backend, launch
 from seqmem.backends.triton.ahead import compiled, usage
+from seqmem.backends.triton.step import GraphStep
 
 from seqmem.ops import Band, Dense
 from seqmem.ops.backend import Attention
 from seqmem.ops.dropout import row_keys
 from seqmem.ops.pattern import Gather, Pattern
+from seqmem.ops.step import Affine, AttentionLayer, Distances, Norm, StepBuffers, StepProgram
 
 SEEN: set[str] = set()
 
@@ -74,7 +76,24 @@ def attention(pattern: Pattern, dtype: torch.dtype, width: int, rel: bool = Fals
     return Attention(q, k, v, pattern, 0.125, bias, qr, r, valid, 0.1 if others else 0.0, keys, others)
 
 
+def step() -> None:
+    """A layer of generation with relative positions, keys that may be off, and inputs that are kept."""
+
+    def affine(outputs: int, inputs: int) -> Affine:
+        return Affine(torch.zeros(outputs, inputs, dtype=torch.bfloat16))
+
+    def zeros(*shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=torch.bfloat16)
+
+    norm, distances = Norm(zeros(128), zeros(128), 1e-5), Distances(zeros(600, 2, 64), zeros(2, 64), zeros(2, 64))
+    layers = affine(384, 128), affine(128, 128), affine(256, 128), affine(128, 256)
+    layer = AttentionLayer(*layers, norm, norm, (2, 64), 600, True, distances)
+    buffers = StepBuffers([zeros(1, 600, 2, 2, 64)], [torch.ones(1, 600, dtype=torch.bool)], [zeros(1, 600, 128)], 5)
+    GraphStep(StepProgram((layer,)))(zeros(1, 128), buffers)
+
+
 def launch_everything() -> None:
+    step()
     kernels = backend.TritonBackend()
     for call in calls():
         out, lse = kernels.attend(call)
