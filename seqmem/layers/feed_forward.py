@@ -3,11 +3,11 @@
 from torch import nn
 
 
-def feed_forward(d_model: int, d_inner: int, dropout: float) -> nn.Sequential:
-    """Linear, ReLU, dropout, Linear, dropout, with biases: ``[..., d_model] -> [..., d_model]``."""
+def feed_forward(d_model: int, d_inner: int, dropout: float, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear, activation, dropout, Linear, dropout, with biases: ``[..., d_model] -> [..., d_model]``."""
     return nn.Sequential(
         nn.Linear(d_model, d_inner),
-        nn.ReLU(),
+        activation(),
         nn.Dropout(dropout),
         nn.Linear(d_inner, d_model),
         nn.Dropout(dropout),
