@@ -24,7 +24,7 @@ class MixerBlock(nn.Module):
         self.pre_norm = pre_norm
 
     def forward(
-        self, x: Float[Tensor, "B T d"], past: Tensor, valid: Bool[Tensor, "B P"] | None, relative: Tensor | None
+        self, x: Float[Tensor, "B T d"], past: Tensor, valid: Bool[Tensor, "B P"] | None, relative: Tensor
     ) -> tuple[Float[Tensor, "B T d"], Tensor]:
         """The next layer's input, and what its tokens leave for those after them."""
         mixed, left = self.mixer(self.mixer_norm(x) if self.pre_norm else x, past, valid, relative)

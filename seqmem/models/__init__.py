@@ -15,6 +15,7 @@ MODELS = {
     "transformer": "seqmem.models.transformer:Transformer",
     "lstm": "seqmem.models.lstm:LSTM",
     "wavenet": "seqmem.models.wavenet:WaveNet",
+    "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
     "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",
 }
 

@@ -109,6 +109,9 @@ class CausalModel(nn.Module):
         """What only the extra losses of :class:`Output` train; its gradient is clipped apart from the rest."""
         return []
 
+    def constrain(self) -> None:
+        """Put weights that have a range back into it; called after every update."""
+
     def generation_state(self, state: State) -> State:
         """A state for the same position under which single tokens are cheap; valid while the weights stay fixed."""
         return state

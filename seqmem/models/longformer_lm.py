@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
+from jaxtyping import Float
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.residual import MixerBlock
@@ -11,6 +12,7 @@ from seqmem.layers.window import WindowAttention
 from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import Ranges, per_layer
 from seqmem.models.windowed import WindowedConfig, WindowedTransformer
+from seqmem.ops import Ops
 
 
 class LongformerLMConfig(WindowedConfig):
@@ -110,6 +112,10 @@ class LongformerLM(WindowedTransformer):
 
     config: LongformerLMConfig
 
+    def __init__(self, config: LongformerLMConfig, ops: Ops):
+        super().__init__(config, ops)
+        self.reset_parameters()
+
     def block(self, layer: int) -> MixerBlock:
         c = self.config
         attention = WindowAttention(
@@ -118,3 +124,9 @@ class LongformerLM(WindowedTransformer):
         return MixerBlock(
             attention, feed_forward(c.d_model, c.d_inner, c.dropout, nn.GELU), c.d_model, c.dropout, pre_norm=True
         )
+
+    def relative(self, layer: int) -> Float[Tensor, "C H D"]:
+        """``W_r R`` of the distances that each head sees."""
+        attention = self.blocks[layer].mixer
+        assert isinstance(attention, WindowAttention)
+        return attention.relative()

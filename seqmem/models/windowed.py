@@ -72,10 +72,13 @@ class WindowedTransformer(CausalModel):
         self.blocks = nn.ModuleList(self.block(layer) for layer in range(config.num_layers))
         self.final_norm = nn.LayerNorm(config.d_model) if self._blocks_are_pre_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        self.reset_parameters()
 
     def block(self, layer: int) -> MixerBlock:
         """A layer's block."""
+        raise NotImplementedError
+
+    def relative(self, layer: int) -> Float[Tensor, "C H D"]:
+        """A layer's relative positions, farthest first."""
         raise NotImplementedError
 
     @property
@@ -109,7 +112,10 @@ class WindowedTransformer(CausalModel):
         if state.relative:
             return state
         past = tuple(block.mixer.cached(x) for block, x in zip(self._blocks(), state.past, strict=True))
-        return replace(state, past=past, relative=tuple(block.mixer.relative() for block in self._blocks()))
+        return replace(state, past=past, relative=self._relative())
+
+    def _relative(self) -> tuple[Tensor, ...]:
+        return tuple(map(self.relative, range(self.config.num_layers)))
 
     def forward(self, inputs: Int[Tensor, "B T"], state: State | None = None) -> Output:
         """Hidden states of the last layer ``[B, T, d]``, position t for token t + 1, and the state after the call."""
@@ -126,9 +132,10 @@ class WindowedTransformer(CausalModel):
         """The last layer's output, and the state after it."""
         x = self.dropout(self.head.embed(inputs))
         pasts = []
-        for index, (block, past) in enumerate(zip(self._blocks(), state.past, strict=True)):
+        layers = zip(self._blocks(), state.past, state.relative or self._relative(), strict=True)
+        for block, past, relative in layers:
             valid = newest(state.filled, past.shape[1]) if past.shape[1] else None
-            x, left = block(x, past, valid, state.relative[index] if state.relative else None)
+            x, left = block(x, past, valid, relative)
             whole = torch.cat([past, left], 1)
             pasts.append(whole[:, max(0, whole.shape[1] - block.mixer.reach) :])
         position = state.position + inputs.shape[1]

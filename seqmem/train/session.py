@@ -108,6 +108,7 @@ class Session:
         for name, parameters in self._clipped.items():
             nn.utils.clip_grads_with_norm_(parameters, self._config.grad_clip, norms[name])
         self.optimizer.step()
+        self.model.constrain()
         self.optimizer.zero_grad()
 
     def _check_finite(self, values: dict[str, float]) -> None:

@@ -59,6 +59,8 @@ MODELS = {
     "lstm": {"segment_len": 11, "num_layers": 2},
     "wavenet": {"segment_len": 11},
     "wavenet, wide kernels": {"segment_len": 5, "kernel_size": 3, "initial_kernel": 3},
+    "adaptive-span": {"segment_len": 9, "max_span": 20},
+    "adaptive-span, fresh segments": {"segment_len": 9, "carry": False},
     "longformer-lm": {"segment_len": 7},
     "longformer-lm, fresh segments": {"segment_len": 11, "carry": False},
     "longformer-lm, no dilation": {"segment_len": 5, "window": 6, "dilated_heads": 0},
@@ -108,7 +110,16 @@ def test_the_check_finds_a_model_that_breaks_the_law(monkeypatch):
     assert not all(result.passed for result in check_state_law(model, tokens()))
 
 
-STATEFUL = ["transformer-xl", "compressive", "compressive, most-used", "sha-rnn", "lstm", "wavenet", "longformer-lm"]
+STATEFUL = [
+    "transformer-xl",
+    "compressive",
+    "compressive, most-used",
+    "sha-rnn",
+    "lstm",
+    "wavenet",
+    "longformer-lm",
+    "adaptive-span",
+]
 
 
 @pytest.mark.parametrize("rows", [torch.tensor([2, 0]), torch.tensor([True, False, True])], ids=["index", "mask"])
@@ -123,7 +134,9 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
     torch.testing.assert_close(model(ids[rows, 50:], cached).hidden, picked)
 
 
-@pytest.mark.parametrize("label", ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet", "longformer-lm"])
+@pytest.mark.parametrize(
+    "label", ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet", "longformer-lm", "adaptive-span"]
+)
 def test_state_survives_saving(label):
     model, ids = make(label), tokens(26)
     state = model(ids[:, :20]).state
