@@ -16,6 +16,7 @@ MODELS = {
     "lstm": "seqmem.models.lstm:LSTM",
     "wavenet": "seqmem.models.wavenet:WaveNet",
     "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
+    "light-conv": "seqmem.models.light_conv:LightConv",
     "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",
 }
 

@@ -61,6 +61,9 @@ MODELS = {
     "wavenet, wide kernels": {"segment_len": 5, "kernel_size": 3, "initial_kernel": 3},
     "adaptive-span": {"segment_len": 9, "max_span": 20},
     "adaptive-span, fresh segments": {"segment_len": 9, "carry": False},
+    "light-conv": {"segment_len": 5},
+    "light-conv, dynamic": {"segment_len": 7, "dynamic": True, "kernel_size": (1, 9)},
+    "light-conv, fresh segments": {"segment_len": 11, "carry": False},
     "longformer-lm": {"segment_len": 7},
     "longformer-lm, fresh segments": {"segment_len": 11, "carry": False},
     "longformer-lm, no dilation": {"segment_len": 5, "window": 6, "dilated_heads": 0},
@@ -135,7 +138,8 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
 
 
 @pytest.mark.parametrize(
-    "label", ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet", "longformer-lm", "adaptive-span"]
+    "label",
+    ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet", "longformer-lm", "adaptive-span", "light-conv"],
 )
 def test_state_survives_saving(label):
     model, ids = make(label), tokens(26)
