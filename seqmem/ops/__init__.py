@@ -8,7 +8,7 @@ from seqmem.ops.backend import Attention, AttentionBackend, BackendUnsupported, 
 from seqmem.ops.loop import ConvolutionProgram, GatedLayer, Loop, Queues
 from seqmem.ops.merge import check_disjoint, merge
 from seqmem.ops.ops import Ops, bind
-from seqmem.ops.pattern import Band, Dense, Gather
+from seqmem.ops.pattern import Band, Blocks, Dense, Gather
 from seqmem.ops.step import AttendingStep, Step, StepProgram
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "AttentionBackend",
     "BackendUnsupported",
     "Band",
+    "Blocks",
     "ConvolutionProgram",
     "Dense",
     "GatedLayer",

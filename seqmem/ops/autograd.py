@@ -13,7 +13,7 @@ from torch.library import custom_op
 from seqmem.ops import defaults, registry
 from seqmem.ops.backend import Attention, accumulation_dtype
 from seqmem.ops.dispatch import DEFAULTS
-from seqmem.ops.pattern import Band, Dense, Gather, Pattern
+from seqmem.ops.pattern import Band, Blocks, Dense, Gather, Pattern
 
 
 @custom_op("seqmem::band_qk", mutates_args=())
@@ -96,6 +96,8 @@ def encode(pattern: Pattern) -> tuple[str, list[int], Tensor | None, Tensor | No
         return "Band", [int(pattern.left), int(pattern.right), int(pattern.dilation)], None, None
     if isinstance(pattern, Gather):
         return "Gather", [int(pattern.causal)], pattern.index, pattern.valid
+    if isinstance(pattern, Blocks):
+        return "Blocks", [pattern.size, int(pattern.causal)], pattern.layout, None
     return "Dense", [], None, None
 
 
@@ -105,6 +107,9 @@ def _decode(kind: str, numbers: Sequence[int], index: Tensor | None, index_valid
     if kind == "Gather":
         assert index is not None
         return Gather(index, index_valid, bool(numbers[0]))
+    if kind == "Blocks":
+        assert index is not None
+        return Blocks(index, numbers[0], bool(numbers[1]))
     return Dense()
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from seqmem.errors import SeqmemError
-from seqmem.ops.pattern import Band, Gather, Pattern
+from seqmem.ops.pattern import Band, Blocks, Gather, Pattern
 
 
 def check_weights(p: Tensor, values: Tensor, band: Band, num_keys: int | None = None) -> None:
@@ -24,14 +24,25 @@ def check_weights(p: Tensor, values: Tensor, band: Band, num_keys: int | None = 
         raise SeqmemError(f"{p.shape[1]} queries but {num_keys} keys; on {band} queries are the last of the keys")
 
 
-def check_qk(q: Tensor, k: Tensor, band: Band) -> None:
+def check_qk(q: Tensor, k: Tensor, pattern: Band | Blocks) -> None:
     """Queries and keys must agree, and T be at most S."""
     if q.dim() != 4 or k.dim() != 4 or (q.shape[0], *q.shape[2:]) != (k.shape[0], *k.shape[2:]):
         raise SeqmemError(f"q is {list(q.shape)} and k {list(k.shape)}; give [B, T, H, D] and [B, S, H, D]")
     if q.dtype != k.dtype:
         raise SeqmemError(f"q is {q.dtype} and k {k.dtype}; give one dtype")
     if q.shape[1] > k.shape[1]:
-        raise SeqmemError(f"{q.shape[1]} queries but {k.shape[1]} keys; on {band} queries are the last of the keys")
+        raise SeqmemError(f"{q.shape[1]} queries but {k.shape[1]} keys; on {pattern} queries are the last of the keys")
+
+
+def check_blocks(pattern: Blocks, q: Tensor, k: Tensor, bias: Tensor | None) -> None:
+    """The layout must fit heads and keys, T be at most S, and nothing be added to the scores."""
+    check_qk(q, k, pattern)
+    heads, blocks, _ = pattern.layout.shape
+    if heads not in (1, q.shape[2]) or blocks * pattern.size < k.shape[1]:
+        wanted = f"[1 or {q.shape[2]}, n, n] with n * {pattern.size} >= {k.shape[1]}"
+        raise SeqmemError(f"Blocks layout is {list(pattern.layout.shape)} for {k.shape[1]} keys; give {wanted}")
+    if bias is not None:
+        raise SeqmemError("bias does not go with Blocks; give it to a Dense or Gather part and merge")
 
 
 def check_attend(
@@ -54,6 +65,8 @@ def check_attend(
         columns = pattern.num_columns
     else:
         columns = pattern.index.shape[-1] if isinstance(pattern, Gather) else k.shape[1]
+    if isinstance(pattern, Blocks):
+        check_blocks(pattern, q, k, bias)
     if k.shape[:3] != v.shape[:3] or not q.dtype == k.dtype == v.dtype:
         got = ", ".join(f"{name} {list(t.shape)} {t.dtype}" for name, t in (("q", q), ("k", k), ("v", v)))
         raise SeqmemError(f"{got}; give k and v the same batch, keys and heads, and all three one dtype")

@@ -17,7 +17,8 @@ from seqmem.ops.blockwise import (
     attend_blocks,
     attend_blocks_backward,
 )
-from seqmem.ops.pattern import Band, Gather
+from seqmem.ops.named_keys import NamedKeys, expanded, keys_by_block
+from seqmem.ops.pattern import Band, Blocks
 
 BLOCK_QUERIES = 256
 BLOCK_ELEMENTS = 1 << 22
@@ -56,10 +57,15 @@ def _blocks(call: Attention, backend: AttentionBackend | None) -> Iterator[Block
         assert backend is not None
         width = call.pattern.num_columns
         make = partial(BandBlock, call, PaddedKeys.of(call), backend)
+    elif isinstance(call.pattern, Blocks):
+        workspace = Workspace()
+        for queries, keys in keys_by_block(call):
+            yield KeysBlock(call, keys, workspace, queries)
+        return
     else:
-        keys = NamedKeys.of(call)
+        keys, workspace = NamedKeys.of(call), Workspace()
         width = keys.k.shape[1]
-        make = partial(KeysBlock, call, keys, Workspace())
+        make = lambda queries: KeysBlock(call, keys.seen_by(queries), workspace, queries)  # noqa: E731
     step = max(1, min(BLOCK_QUERIES, BLOCK_ELEMENTS // max(1, batch_size * num_heads * width)))
     for start in range(0, num_queries, step):
         yield make(slice(start, min(start + step, num_queries)))
@@ -136,34 +142,6 @@ class BandBlock(Block):
         target += part[:, : target.shape[1]]
 
 
-@dataclass(frozen=True)
-class NamedKeys:
-    """The keys of a Dense or Gather pattern, side by side: ``k [B, G, H, D]``, ``v [B, G, H, E]``.
-
-    Args:
-        index: position of each among all keys, int64 ``[B, 1 or H, G]``; None where they are all keys in order.
-        seen: which of them each query sees, bool broadcastable to ``[B, H, T, G]``; None where all are.
-    """
-
-    k: Tensor
-    v: Tensor
-    index: Tensor | None
-    seen: Tensor | None
-
-    @classmethod
-    def of(cls, call: Attention) -> "NamedKeys":
-        pattern, valid = call.pattern, call.valid
-        if not isinstance(pattern, Gather):
-            return cls(call.k, call.v, None, None if valid is None else valid[:, None, None])
-        index = pattern.index if pattern.valid is None else pattern.index.where(pattern.valid, 0)
-        index = index if index.dim() == 3 else index[:, None]
-        seen = pattern.visible(call.q.shape[1], call.k.shape[1])
-        if valid is not None:
-            named = valid[:, None].expand(-1, index.shape[1], -1).gather(2, index)
-            seen = seen & named[:, :, None]
-        return cls(_named(call.k, index), _named(call.v, index), index, seen)
-
-
 class KeysBlock(MatmulBlock):
     """A block over :class:`NamedKeys`, of which every row of the batch has its own."""
 
@@ -177,9 +155,7 @@ class KeysBlock(MatmulBlock):
         if added is not None:
             scores += added
         if self.keys.seen is not None:
-            seen = self.keys.seen
-            seen = seen if seen.shape[2] == 1 else seen[:, :, self.queries]
-            scores.masked_fill_(~seen.transpose(1, 2), -torch.inf)
+            scores.masked_fill_(~self.keys.seen.transpose(1, 2), -torch.inf)
         return scratch
 
     def add_initial_gradients(self, into: GradientSums, dscores: Tensor) -> None:
@@ -189,20 +165,9 @@ class KeysBlock(MatmulBlock):
         if self.keys.index is None:
             total += part
         else:
-            total.scatter_add_(1, _expanded(self.keys.index, part.shape), part)
+            total.scatter_add_(1, expanded(self.keys.index, part.shape), part)
 
     def key_positions(self) -> Tensor:
         if self.keys.index is None:
             return torch.arange(self.k.shape[1], device=self.k.device)
         return self.keys.index[:, None]
-
-
-def _named(keys: Tensor, index: Tensor) -> Tensor:
-    """Pick ``index [B, 1 or H, G]`` out of ``keys [B, S, H, D]``: ``[B, G, H, D]``."""
-    shape = (keys.shape[0], index.shape[2], *keys.shape[2:])
-    return keys.gather(1, _expanded(index, shape))
-
-
-def _expanded(index: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """``index [B, 1 or H, G]`` as an index along axis 1 of something of ``shape [B, G, H, D]``."""
-    return index.transpose(1, 2)[..., None].expand(shape)

@@ -211,7 +211,7 @@ class Ops:
 
     def describe(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> str:
         """One line that says who computes what on a device."""
-        kinds = [(op, "Band") for op in TIERS[0]] + [("attend", p) for p in ("Band", "Dense", "Gather")]
+        kinds = [(op, "Band") for op in TIERS[0]] + [("attend", p) for p in ("Band", "Dense", "Gather", "Blocks")]
         kinds += [(op, "") for op in (*TIERS[2], *TIERS[3])]
         resolved: dict[str, list[str]] = {}
         for op, pattern in kinds:

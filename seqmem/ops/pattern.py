@@ -137,7 +137,37 @@ class Gather:
         return counts.scatter_add_(3, index.where(seen, 0), seen.long()) > 0
 
 
-Pattern = Band | Dense | Gather
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Whole blocks of keys for whole blocks of queries, both counted by position: key j is in block ``j // size``.
+
+    Args:
+        layout: bool ``[H, n, n]``, or ``[1, n, n]`` for all heads alike; row a has the blocks of keys that queries at
+            the positions of block a see. n blocks cover at least S positions.
+        size: positions of a block.
+        causal: of those, keep only keys at or before the query's position.
+    """
+
+    layout: Tensor
+    size: int
+    causal: bool = False
+
+    def __post_init__(self):
+        shape = list(self.layout.shape)
+        if self.layout.dtype != torch.bool or len(shape) != 3 or shape[1] != shape[2]:
+            raise SeqmemError(f"Blocks layout is {self.layout.dtype} {shape}; give bool [H, n, n] or [1, n, n]")
+        if self.size < 1:
+            raise SeqmemError(f"Blocks size is {self.size}; give at least 1")
+
+    def to_mask(self, num_queries: int, num_keys: int, device: torch.device | str | None = None) -> Tensor:
+        """Bool ``[1 or H, T, S]``."""
+        key = torch.arange(num_keys, device=device)
+        position = key[num_keys - num_queries :]
+        mask = self.layout.to(device)[:, (position // self.size)[:, None], key // self.size]
+        return mask & (key <= position[:, None]) if self.causal else mask
+
+
+Pattern = Band | Dense | Gather | Blocks
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def survey() -> list[BackendInfo]:
     for name in set(BUILT_IN) & set(plug_ins()):
         reason = f"refused: the name is taken by the built-in backend '{name}'"
         rows.append(BackendInfo(name, _origins(plug_ins()[name]), False, reason, {}, [], []))
-    fills_in = {1: ["attend(Dense, Gather)"], 2: list(TIERS[2])}
+    fills_in = {1: ["attend(Dense, Gather, Blocks)"], 2: list(TIERS[2])}
     everywhere = [str(dtype).removeprefix("torch.") for dtype in DEFAULT_DTYPES]
     rows.append(BackendInfo("(defaults)", "fills in for all", True, None, fills_in, everywhere, ["cpu", "cuda"]))
     return rows

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from seqmem.ops import autograd, dropout
 from seqmem.ops.backend import Attention, accumulation_dtype
-from seqmem.ops.defaults import NamedKeys
+from seqmem.ops.named_keys import NamedKeys
 from seqmem.ops.pattern import Band
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from seqmem.ops import Band, Dense, Gather
+from seqmem.ops import Band, Blocks, Dense, Gather
 from seqmem.ops.pattern import Pattern
 
 
@@ -37,6 +37,13 @@ def _gather(B: int, S: int, G: int, H: int | None = None, causal: bool = False) 
     return make
 
 
+def _blocks(H: int, n: int, size: int, causal: bool = False) -> Callable[[torch.Generator], Pattern]:
+    def make(generator: torch.Generator) -> Pattern:
+        return Blocks(torch.rand(H, n, n, generator=generator) < 0.4, size, causal)
+
+    return make
+
+
 BANDS = (
     Layout("window wider than T", 2, 7, 7, 2, 4, 4, _band(9)),
     Layout("memory, E != D", 1, 33, 50, 3, 8, 5, _band(6)),
@@ -58,6 +65,10 @@ NAMED = (
     Layout("gather", 2, 9, 13, 2, 4, 5, _gather(2, 13, 5)),
     Layout("gather causal", 2, 12, 12, 2, 4, 4, _gather(2, 12, 6, causal=True)),
     Layout("gather per head", 2, 8, 15, 3, 4, 4, _gather(2, 15, 4, H=3)),
+    Layout("blocks", 2, 9, 13, 2, 4, 5, _blocks(1, 5, 3)),
+    Layout("blocks per head, some without keys", 2, 13, 13, 3, 4, 4, _blocks(3, 4, 4)),
+    Layout("blocks causal", 2, 12, 17, 2, 8, 5, _blocks(2, 9, 2, causal=True)),
+    Layout("one query of blocks", 2, 1, 9, 2, 4, 4, _blocks(2, 3, 4, causal=True)),
     Layout("dense across blocks", 1, 300, 70, 2, 5, 8, lambda generator: Dense(), large=True),
 )
 SEQUENCES = (

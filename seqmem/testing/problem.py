@@ -1,12 +1,12 @@
 """Operands for an operation, and what it makes of them: outputs and gradients."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from seqmem.ops import Band, Gather
+from seqmem.ops import Band, Blocks, Gather
 from seqmem.ops.backend import TIERS
 from seqmem.ops.pattern import Pattern
 from seqmem.testing.layouts import Layout
@@ -42,6 +42,8 @@ class Problem:
         if isinstance(pattern, Gather):
             index_valid = None if pattern.valid is None else pattern.valid.to(device)
             pattern = Gather(pattern.index.to(device), index_valid, pattern.causal)
+        if isinstance(pattern, Blocks):
+            pattern = replace(pattern, layout=pattern.layout.to(device))
         columns = pattern.num_columns if isinstance(pattern, Band) else n.S
         columns = pattern.index.shape[-1] if isinstance(pattern, Gather) else columns
         operands = {name: draw(*shape) for name, shape in _shapes(op, n, columns).items()}
@@ -49,9 +51,9 @@ class Problem:
             bound = {"gate": torch.sigmoid, "log_decay": lambda decay: -decay.abs()}
             operands |= {name: bound[name](operands[name]) for name in bound.keys() & operands.keys()}
         fixed: dict[str, object] = {}
-        if option in ("bias", "all"):
+        if option in ("bias", "all") and not isinstance(pattern, Blocks):
             operands["bias"] = draw(n.B, n.T, n.H, columns)
-        if option == "bias per head":
+        if option == "bias per head" and not isinstance(pattern, Blocks):
             operands["bias"] = draw(1, 1, n.H, columns)
             operands["bias"][..., -1] = -torch.inf
         if option in ("rel", "all") and isinstance(pattern, Band):

@@ -1,0 +1,87 @@
+"""Keys that a pattern names, taken out of all keys and laid side by side."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from seqmem.ops.backend import Attention
+from seqmem.ops.pattern import Blocks, Gather
+
+
+@dataclass(frozen=True)
+class NamedKeys:
+    """Keys that some queries may see, side by side: ``k [B, G, H, D]``, ``v [B, G, H, E]``.
+
+    Args:
+        index: position of each among all keys, int64 ``[B, 1 or H, G]``; None where they are all keys in order.
+        seen: which of them each query sees, bool broadcastable to ``[B, H, T, G]``; None where all are.
+    """
+
+    k: Tensor
+    v: Tensor
+    index: Tensor | None
+    seen: Tensor | None
+
+    @classmethod
+    def of(cls, call: Attention) -> "NamedKeys":
+        pattern, valid = call.pattern, call.valid
+        if isinstance(pattern, Blocks):
+            seen = pattern.to_mask(call.q.shape[1], call.k.shape[1], call.q.device)[None]
+            return cls(call.k, call.v, None, seen if valid is None else seen & valid[:, None, None])
+        if not isinstance(pattern, Gather):
+            return cls(call.k, call.v, None, None if valid is None else valid[:, None, None])
+        index = pattern.index if pattern.valid is None else pattern.index.where(pattern.valid, 0)
+        index = index if index.dim() == 3 else index[:, None]
+        seen = pattern.visible(call.q.shape[1], call.k.shape[1])
+        if valid is not None:
+            named = valid[:, None].expand(-1, index.shape[1], -1).gather(2, index)
+            seen = seen & named[:, :, None]
+        return cls(picked(call.k, index), picked(call.v, index), index, seen)
+
+    def seen_by(self, queries: slice) -> "NamedKeys":
+        """The same for some of the queries."""
+        if self.seen is None or self.seen.shape[2] == 1:
+            return self
+        return replace(self, seen=self.seen[:, :, queries])
+
+
+def keys_by_block(call: Attention) -> Iterator[tuple[slice, NamedKeys]]:
+    """For each block of queries of a call on :class:`Blocks`, those and the keys that they see."""
+    pattern = call.pattern
+    assert isinstance(pattern, Blocks)
+    num_keys, size = call.k.shape[1], pattern.size
+    memory = num_keys - call.q.shape[1]
+    within = torch.arange(size, device=call.q.device)
+    for row in range(memory // size, -(-num_keys // size)):
+        positions = torch.arange(max(row * size, memory), min((row + 1) * size, num_keys), device=call.q.device)
+        blocks, exists = named_blocks(pattern.layout[:, row, : row + 1 if pattern.causal else None])
+        index = (blocks[..., None] * size + within).flatten(1)
+        seen = exists.repeat_interleave(size, 1) & (index < num_keys)
+        index = index.where(seen, 0)
+        if call.valid is not None:
+            seen = call.valid[:, index] & seen
+        seen = seen.view(-1, *index.shape)[:, :, None]
+        if pattern.causal:
+            seen = seen & (index[:, None] <= positions[:, None])
+        queries = slice(int(positions[0]) - memory, int(positions[-1]) + 1 - memory)
+        yield queries, NamedKeys(picked(call.k, index[None]), picked(call.v, index[None]), index[None], seen)
+
+
+def named_blocks(row: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a layout's row ``[H, n]`` the blocks, in order and padded, ``[H, m]``, and which of those exist."""
+    count = row.sum(1)
+    blocks = row.byte().argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
+    return blocks, torch.arange(blocks.shape[1], device=row.device) < count[:, None]
+
+
+def picked(keys: Tensor, index: Tensor) -> Tensor:
+    """Pick ``index [B, 1 or H, G]`` out of ``keys [B, S, H, D]``: ``[B, G, H, D]``."""
+    shape = (keys.shape[0], index.shape[2], *keys.shape[2:])
+    return keys.gather(1, expanded(index, shape))
+
+
+def expanded(index: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``index [B, 1 or H, G]`` as an index along axis 1 of something of ``shape [B, G, H, D]``."""
+    return index.transpose(1, 2)[..., None].expand(shape)
