@@ -17,7 +17,7 @@ from seqmem.ops.blockwise import (
     attend_blocks,
     attend_blocks_backward,
 )
-from seqmem.ops.named_keys import NamedKeys, expanded, keys_by_block
+from seqmem.ops.named_keys import NamedKeys, add_to_picked, keys_by_block
 from seqmem.ops.pattern import Band, Blocks
 
 BLOCK_QUERIES = 256
@@ -165,7 +165,7 @@ class KeysBlock(MatmulBlock):
         if self.keys.index is None:
             total += part
         else:
-            total.scatter_add_(1, expanded(self.keys.index, part.shape), part)
+            add_to_picked(total, self.keys.index, part)
 
     def key_positions(self) -> Tensor:
         if self.keys.index is None:

@@ -77,11 +77,20 @@ def named_blocks(row: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def picked(keys: Tensor, index: Tensor) -> Tensor:
-    """Pick ``index [B, 1 or H, G]`` out of ``keys [B, S, H, D]``: ``[B, G, H, D]``."""
-    shape = (keys.shape[0], index.shape[2], *keys.shape[2:])
-    return keys.gather(1, expanded(index, shape))
+    """Pick ``index [#B, 1 or H, G]`` out of ``keys [B, S, H, D]``: ``[B, G, H, D]``, heads first in memory."""
+    rows = keys.reshape(-1, keys.shape[3]).index_select(0, _rows(index, keys))
+    return rows.view(keys.shape[0], keys.shape[2], -1, keys.shape[3]).transpose(1, 2)
 
 
-def expanded(index: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """``index [B, 1 or H, G]`` as an index along axis 1 of something of ``shape [B, G, H, D]``."""
-    return index.transpose(1, 2)[..., None].expand(shape)
+def add_to_picked(total: Tensor, index: Tensor, part: Tensor) -> None:
+    """Add ``part [B, G, H, D]`` to what :func:`picked` would pick out of ``total [B, S, H, D]``, contiguous."""
+    rows = _rows(index, total)[:, None].expand(-1, total.shape[3])
+    total.view(-1, total.shape[3]).scatter_add_(0, rows, part.transpose(1, 2).reshape(-1, total.shape[3]))
+
+
+def _rows(index: Tensor, keys: Tensor) -> Tensor:
+    """``index [#B, 1 or H, G]`` as rows of ``keys [B * S * H, D]``, in the order ``[B, H, G]``."""
+    batch_size, num_keys, num_heads, _ = keys.shape
+    first = torch.arange(batch_size, device=keys.device)[:, None, None] * num_keys
+    head = torch.arange(num_heads, device=keys.device)[:, None]
+    return ((first + index) * num_heads + head).flatten()
