@@ -1,6 +1,13 @@
 """The position-wise half of a block."""
 
-from torch import nn
+from torch import Tensor, nn
+
+
+class QuickGELU(nn.Module):
+    """``x sigmoid(1.702 x)``, an approximation of GELU (Hendrycks and Gimpel 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1.702 * x).sigmoid()
 
 
 def feed_forward(d_model: int, d_inner: int, dropout: float, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:

@@ -18,6 +18,7 @@ MODELS = {
     "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
     "light-conv": "seqmem.models.light_conv:LightConv",
     "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",
+    "sparse-transformer": "seqmem.models.sparse_transformer:SparseTransformer",
 }
 
 

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.light_conv import LightConvolution
@@ -75,7 +74,3 @@ class LightConv(WindowedTransformer):
             c.d_model, c.num_heads, c.kernel_sizes[layer], c.dynamic, c.weight_dropout, self.ops
         )
         return MixerBlock(convolution, feed_forward(c.d_model, c.d_inner, c.dropout), c.d_model, c.dropout, False)
-
-    def relative(self, layer: int) -> Tensor:
-        """None: a tensor without elements."""
-        return self.head.weight.new_zeros(0)

@@ -77,9 +77,13 @@ class WindowedTransformer(CausalModel):
         """A layer's block."""
         raise NotImplementedError
 
-    def relative(self, layer: int) -> Float[Tensor, "C H D"]:
-        """A layer's relative positions, farthest first."""
-        raise NotImplementedError
+    def embed(self, inputs: Int[Tensor, "B T"], position: int) -> Float[Tensor, "B T d"]:
+        """Vectors of tokens, the first of which is token ``position`` of all that were ever seen."""
+        return self.head.embed(inputs)
+
+    def relative(self, layer: int) -> Tensor:
+        """A layer's relative positions ``[C, H, D]``, farthest first; without any, a tensor without elements."""
+        return self.head.weight.new_zeros(0)
 
     @property
     def _blocks_are_pre_norm(self) -> bool:
@@ -130,7 +134,7 @@ class WindowedTransformer(CausalModel):
 
     def _through_layers(self, inputs: Tensor, state: WindowedState) -> tuple[Float[Tensor, "B T d"], WindowedState]:
         """The last layer's output, and the state after it."""
-        x = self.dropout(self.head.embed(inputs))
+        x = self.dropout(self.embed(inputs, state.position))
         pasts = []
         layers = zip(self._blocks(), state.past, state.relative or self._relative(), strict=True)
         for block, past, relative in layers:
