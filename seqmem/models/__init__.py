@@ -15,6 +15,7 @@ MODELS = {
     "transformer": "seqmem.models.transformer:Transformer",
     "lstm": "seqmem.models.lstm:LSTM",
     "wavenet": "seqmem.models.wavenet:WaveNet",
+    "bigbird-lm": "seqmem.models.bigbird_lm:BigBirdLM",
     "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
     "light-conv": "seqmem.models.light_conv:LightConv",
     "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",

@@ -7,16 +7,17 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from seqmem.layers.block_attention import BlockAttention, fixed_layout
 from seqmem.layers.feed_forward import QuickGELU, feed_forward
 from seqmem.layers.past_attention import PastAttention
 from seqmem.layers.residual import MixerBlock
-from seqmem.layers.sparse_attention import FixedAttention, StridedAttention
+from seqmem.layers.strided_attention import StridedAttention
 from seqmem.models.base import ModelConfig
-from seqmem.models.windowed import WindowedConfig, WindowedTransformer
+from seqmem.models.windowed import ContextConfig, WindowedTransformer
 from seqmem.ops import Ops
 
 
-class SparseTransformerConfig(WindowedConfig):
+class SparseTransformerConfig(ContextConfig):
     """Configuration of :class:`SparseTransformer`; ``segment_len`` is its context."""
 
     head_dim: int = Field(gt=0)
@@ -25,7 +26,6 @@ class SparseTransformerConfig(WindowedConfig):
     stride: int = Field(gt=0, description="tokens of a block, or between two that are seen far away")
     summary: int = Field(32, gt=0, description="tokens of a block that later ones see, in a fixed pattern")
     num_summaries: int = Field(1, gt=0, description="pieces of a block among which heads choose their summary")
-    carry: Literal[False] = False
     init_scale: float = Field(0.125, gt=0, description="weights start N(0, init_scale / sqrt(inputs))")
 
     @model_validator(mode="after")
@@ -101,12 +101,14 @@ class SparseTransformer(WindowedTransformer):
 
     def block(self, layer: int) -> MixerBlock:
         c = self.config
-        heads, rest = (c.d_model, c.num_heads, c.head_dim), (c.segment_len, c.attention_dropout, self.ops)
+        heads, rest = (c.d_model, c.num_heads, c.head_dim), (c.attention_dropout, self.ops)
         attention: PastAttention
         if c.pattern == "fixed":
-            attention = FixedAttention(*heads, c.stride, c.summary, c.num_summaries, *rest)
+            num_pieces = -(-c.segment_len // c.summary)
+            layout = fixed_layout(c.num_heads, c.stride // c.summary, c.num_summaries, num_pieces)
+            attention = BlockAttention(*heads, layout, c.summary, *rest)
         else:
-            attention = StridedAttention(*heads, c.stride, *rest)
+            attention = StridedAttention(*heads, c.stride, c.segment_len, *rest)
         return MixerBlock(
             attention, feed_forward(c.d_model, c.d_inner, c.dropout, QuickGELU), c.d_model, c.dropout, pre_norm=True
         )

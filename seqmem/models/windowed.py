@@ -6,7 +6,7 @@ anywhere gives what it gives whole, and a state is as large after a million toke
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +35,12 @@ class WindowedConfig(ModelConfig):
     @property
     def memory_note(self) -> str:
         return "the windows of all layers" if self.carry else "nothing"
+
+
+class ContextConfig(WindowedConfig):
+    """Base of configurations whose patterns and positions are counted from the beginning of a segment."""
+
+    carry: Literal[False] = False
 
 
 @dataclass(frozen=True)

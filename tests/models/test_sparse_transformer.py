@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 
 from seqmem.errors import SeqmemError
-from seqmem.layers.sparse_attention import FixedAttention, StridedAttention
+from seqmem.layers.block_attention import BlockAttention, fixed_layout
+from seqmem.layers.past_attention import PastAttention
+from seqmem.layers.strided_attention import StridedAttention
 from seqmem.models import build_model, model_config
 from seqmem.ops import bind
 
@@ -27,11 +29,11 @@ def fixed(head: int, i: int) -> set[int]:
 
 MIXERS = {
     "strided": (strided, lambda: StridedAttention(12, 3, 4, STRIDE, LENGTH, 0.0, OPS)),
-    "fixed": (fixed, lambda: FixedAttention(12, 3, 4, STRIDE, 2, 2, LENGTH, 0.0, OPS)),
+    "fixed": (fixed, lambda: BlockAttention(12, 3, 4, fixed_layout(3, STRIDE // 2, 2, 15), 2, 0.0, OPS)),
 }
 
 
-def by_loops(mixer: StridedAttention | FixedAttention, x: Tensor, seen_by) -> Tensor:
+def by_loops(mixer: PastAttention, x: Tensor, seen_by) -> Tensor:
     w_q, w_k, w_v = mixer.qkv.weight.view(3, *mixer.heads, -1)
     rows = []
     for i in range(len(x)):

@@ -68,6 +68,8 @@ MODELS = {
     "longformer-lm, fresh segments": {"segment_len": 11, "carry": False},
     "longformer-lm, no dilation": {"segment_len": 5, "window": 6, "dilated_heads": 0},
     "longformer-lm, all heads dilated": {"segment_len": 9, "window": (1, 3), "dilation": (2, 3), "dilated_heads": 2},
+    "bigbird-lm": {},
+    "bigbird-lm, no random blocks": {"segment_len": 10, "num_random_blocks": 0},
     "sparse-transformer": {"segment_len": 23},
     "sparse-transformer, strided": {"segment_len": 23, "pattern": "strided", "stride": 5},
     "wavenet, conditioned": {"segment_len": 7, "initial_kernel": 1, "num_conditions": 3},
