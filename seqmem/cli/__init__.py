@@ -19,6 +19,7 @@ VERBS = {
     "check": "Verify that a run's model is the same whole, chunked and token by token.",
     "backends": "Show the attention backends and what each can do here.",
     "models": "Show the models and their sizes.",
+    "show-mask": "Draw which keys each layer of a model sees.",
     "recipes": "List, show or copy the built-in recipes.",
 }
 
