@@ -16,6 +16,8 @@ def draw(name: str, masks: Sequence[Bool[Tensor, "H T S"]], path: Path) -> None:
             num_queries, num_keys = mask.shape[1:]
             past = num_keys - num_queries
             share = mask.float().mean(0)
-            axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1, extent=(-past, num_queries, num_queries, 0), aspect="auto")
+            axes.imshow(
+                share.numpy(), cmap="Blues", vmin=0, vmax=1, extent=(-past, num_queries, num_queries, 0), aspect="auto"
+            )
             axes.grid(False)
             axes.set(title=f"{name}, layer {layer}", xlabel="key, counted from the first token", ylabel="token")

@@ -1,0 +1,109 @@
+"""Hugging Face's Longformer with copied weights: hidden states and logits, in float32.
+
+Weights have std 0.2, norms and biases are not trivial; texts are padded and of odd lengths, two or more tokens are
+global, at places that differ from row to row. The peer pads to whole windows by itself.
+"""
+
+from typing import Any
+
+import torch
+from transformers import LongformerConfig, LongformerForMaskedLM
+
+from seqmem.models.longformer import Longformer
+from seqmem.models.longformer import LongformerConfig as Config
+from seqmem.ops import bind
+
+TOLERANCE = 1e-4
+PADDING = 1
+SHAPES = dict(vocab_size=70, max_len=90, num_layers=3, d_model=24, num_heads=3, d_inner=40, window=(4, 2, 8))
+
+
+def peer(ours: Any) -> LongformerForMaskedLM:
+    c = ours.config
+    config = LongformerConfig(
+        vocab_size=c.vocab_size,
+        hidden_size=c.d_model,
+        num_hidden_layers=c.num_layers,
+        num_attention_heads=c.num_heads,
+        intermediate_size=c.d_inner,
+        max_position_embeddings=c.max_len + 2,
+        type_vocab_size=1,
+        layer_norm_eps=c.norm_eps,
+        attention_window=[2 * window for window in c.window],
+        pad_token_id=PADDING,
+    )
+    theirs = LongformerForMaskedLM(config).eval()
+    state = theirs.state_dict()
+    for name, tensor in renamed(ours).items():
+        assert state[name].shape == tensor.shape, name
+        state[name].copy_(tensor)
+    return theirs
+
+
+def renamed(ours: Any) -> dict[str, Any]:
+    """Our weights under the peer's names."""
+    found = {
+        "longformer.embeddings.word_embeddings.weight": ours.head.weight,
+        "lm_head.decoder.weight": ours.head.weight,
+        "lm_head.decoder.bias": ours.head.bias,
+        "lm_head.bias": ours.head.bias,
+        "longformer.embeddings.token_type_embeddings.weight": ours.types.weight,
+        "longformer.embeddings.position_embeddings.weight": torch.nn.functional.pad(
+            ours.positions.weight, (0, 0, 2, 0)
+        ),
+    }
+    modules = {
+        "longformer.embeddings.LayerNorm": ours.embedding_norm,
+        "lm_head.dense": ours.head.inner,
+        "lm_head.layer_norm": ours.head.norm,
+    }
+    for index, block in enumerate(ours.blocks):
+        layer = f"longformer.encoder.layer.{index}"
+        modules |= {
+            f"{layer}.attention.output.dense": block.attention.out,
+            f"{layer}.attention.output.LayerNorm": block.attention_norm,
+            f"{layer}.intermediate.dense": block.feed_forward[0],
+            f"{layer}.output.dense": block.feed_forward[3],
+            f"{layer}.output.LayerNorm": block.feed_forward_norm,
+        }
+        for suffix, projection in (("", block.attention.qkv), ("_global", block.attention.global_qkv)):
+            parts = zip(("query", "key", "value"), projection.weight.chunk(3), projection.bias.chunk(3), strict=True)
+            for name, weight, bias in parts:
+                found[f"{layer}.attention.self.{name}{suffix}.weight"] = weight
+                found[f"{layer}.attention.self.{name}{suffix}.bias"] = bias
+    for name, module in modules.items():
+        found |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+    return found
+
+
+@torch.no_grad()
+def compare(length: int, with_globals: bool) -> float:
+    """Largest difference in hidden states and logits of tokens."""
+    torch.manual_seed(0)
+    ours = Longformer(Config(**SHAPES), bind("pytorch")).eval()
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.2)
+    theirs = peer(ours)
+    ids = torch.randint(2, ours.config.vocab_size, (3, length))
+    valid = torch.arange(length) < torch.tensor([[length], [length - 4], [length // 2]])
+    ids = ids.where(valid, PADDING)
+    mask = torch.zeros(3, length, dtype=torch.bool)
+    if with_globals:
+        for row, places in enumerate(([1, 5, 8], [0, 3], [2, 4])):
+            mask[row, places] = True
+    hidden = ours(ids, valid, mask)
+    found = theirs(ids, attention_mask=valid.long(), global_attention_mask=mask.long(), output_hidden_states=True)
+    pairs = ((hidden, found.hidden_states[-1][:, :length]), (ours.head.logits(hidden), found.logits[:, :length]))
+    return max((our[valid] - their[valid]).abs().max().item() for our, their in pairs)
+
+
+def main() -> None:
+    settings = [(length, with_globals) for length in (11, 29, 64, 77) for with_globals in (False, True)]
+    results = {setting: compare(*setting) for setting in settings}
+    for (length, with_globals), worst in results.items():
+        print(f"{worst:.2e}  {length} tokens, {'with' if with_globals else 'without'} global tokens")
+    if max(results.values()) > TOLERANCE:
+        raise SystemExit(f"differs from Hugging Face's Longformer by more than {TOLERANCE}")
+
+
+main()
