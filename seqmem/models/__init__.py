@@ -12,14 +12,14 @@ MODELS = {
     "transformer-xl": "seqmem.models.transformer_xl:TransformerXL",
     "compressive": "seqmem.models.compressive:CompressiveTransformer",
     "sha-rnn": "seqmem.models.sha_rnn:SHARNN",
-    "transformer": "seqmem.models.transformer:Transformer",
-    "lstm": "seqmem.models.lstm:LSTM",
-    "wavenet": "seqmem.models.wavenet:WaveNet",
+    "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",
+    "sparse-transformer": "seqmem.models.sparse_transformer:SparseTransformer",
     "bigbird-lm": "seqmem.models.bigbird_lm:BigBirdLM",
     "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
     "light-conv": "seqmem.models.light_conv:LightConv",
-    "longformer-lm": "seqmem.models.longformer_lm:LongformerLM",
-    "sparse-transformer": "seqmem.models.sparse_transformer:SparseTransformer",
+    "wavenet": "seqmem.models.wavenet:WaveNet",
+    "transformer": "seqmem.models.transformer:Transformer",
+    "lstm": "seqmem.models.lstm:LSTM",
 }
 
 

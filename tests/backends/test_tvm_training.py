@@ -22,6 +22,11 @@ SIZES = {
     "transformer": {"segment_len": 32, "num_layers": 2},
     "lstm": {"segment_len": 16},
     "wavenet": {"segment_len": 16},
+    "adaptive-span": {"segment_len": 16, "max_span": 40},
+    "bigbird-lm": {"segment_len": 32},
+    "light-conv": {"segment_len": 16, "weight_dropout": 0.0},
+    "longformer-lm": {"segment_len": 16, "window": (5, 9)},
+    "sparse-transformer": {"segment_len": 32, "pattern": "strided"},
 }
 
 
@@ -61,7 +66,7 @@ def test_training_goes_as_with_pytorch(name: str):
         assert (gradient - wanted[key]).norm() <= 1e-4 * wanted[key].norm() + 1e-7, key
 
 
-@pytest.mark.parametrize("name", ["transformer-xl", "compressive"])
+@pytest.mark.parametrize("name", ["transformer-xl", "compressive", "longformer-lm", "sparse-transformer", "light-conv"])
 def test_state_law(name: str):
     model = make(name, "tvm").double().eval()
     text = torch.arange(3 * model.config.turnover + 1).square().remainder(29).repeat(2, 1)
@@ -70,7 +75,7 @@ def test_state_law(name: str):
     assert all(result.passed for result in results), results
 
 
-@pytest.mark.parametrize("name", ["transformer-xl", "compressive"])
+@pytest.mark.parametrize("name", ["transformer-xl", "compressive", "longformer-lm"])
 def test_a_whole_model_compiles_to_one_graph(name: str):
     model, text = make(name, "tvm").eval(), torch.arange(16).repeat(2, 1)
     state = model(text).state
