@@ -154,11 +154,11 @@ def run(*options: str) -> subprocess.CompletedProcess:
 
 
 def test_the_compiler_chooses_what_ships(tmp_path: Path):
-    row = ["--kernel", "attend_columns", "--item-bytes", "2", "--width", "128", "--no-positions"]
+    row = ["--kernel", "attend_keys", "--item-bytes", "2", "--width", "128", "--no-positions"]
     done = run("--ahead", "90", *row, "--table", str(tmp_path / "tuned.json"))
     assert done.returncode == 0, done.stderr
     (found,) = json.loads((tmp_path / "tuned.json").read_text())
-    assert found["kernel"] == "attend_columns"
+    assert found["kernel"] == "attend_keys"
     assert found in json.loads(TABLE.read_text())
 
 
