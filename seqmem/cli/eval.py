@@ -32,6 +32,8 @@ class MemoryLength(click.ParamType):
 @click.option(
     "--cmem-len", type=MemoryLength(), metavar="N[,N]", help="Slots of compressed memory.  [default: the recipe's]"
 )
+@click.option("--context", type=click.IntRange(min=1), help="Read overlapping windows of so many tokens instead.")
+@click.option("--stride", type=click.IntRange(min=1), help="Tokens from one such window to the next.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
 def command(
     run: Path,
@@ -40,12 +42,28 @@ def command(
     segment_len: int | None,
     mem_len: int | tuple[int, ...] | None,
     cmem_len: int | tuple[int, ...] | None,
+    context: int | None,
+    stride: int | None,
     backend: str | None,
 ) -> None:
     """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there."""
     from seqmem.train.evaluate import evaluate_run
 
+    windows = None
+    if context and stride:
+        windows = context, stride
+        if stride > context:
+            raise click.UsageError(f"--stride {stride} would leave out tokens between windows of {context}; give less.")
+    elif context or stride:
+        raise click.UsageError("--context and --stride go together; give both, as --context 2048 --stride 512.")
     evaluation = evaluate_run(
-        run, split, data=data, segment_len=segment_len, mem_len=mem_len, cmem_len=cmem_len, backend=backend
+        run,
+        split,
+        data=data,
+        segment_len=segment_len,
+        mem_len=mem_len,
+        cmem_len=cmem_len,
+        windows=windows,
+        backend=backend,
     )
     click.echo(evaluation.table())

@@ -70,6 +70,34 @@ def evaluation_segments(
         yield inputs, targets, targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
 
 
+def overlapping_windows(
+    tokens: TokenArray, batch_size: int, context: int, stride: int, bos_id: int, starts: np.ndarray | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Windows of ``context`` targets, each ``stride`` after the one before, of which only what is new is scored.
+
+    Every token but the first is scored exactly once, and all but the first ``context`` after at least
+    ``context - stride`` others.
+
+    Args:
+        batch_size: windows side by side.
+        bos_id, starts: as in :func:`evaluation_segments`.
+
+    Yields:
+        inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool; B is less in the last ones.
+    """
+    num_targets = len(tokens) - 1
+    ends = [*range(min(context, num_targets), num_targets, stride), num_targets]
+    length = min(context, num_targets)
+    for first in range(0, len(ends), batch_size):
+        chosen = np.array(ends[first : first + batch_size])
+        before = np.array([0, *ends])[first : first + len(chosen)]
+        places = chosen[:, None] - length + np.arange(length + 1)
+        window = _int64(tokens[places])
+        targets = window[:, 1:]
+        is_text = targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
+        yield window[:, :-1], targets, is_text & torch.from_numpy(places[:, 1:] > before[:, None])
+
+
 def _scored(places: np.ndarray, starts: np.ndarray, num_tokens: int) -> Tensor:
     nearest = starts[np.minimum(np.searchsorted(starts, places), len(starts) - 1)]
     return torch.from_numpy((places != nearest) & (places < num_tokens))

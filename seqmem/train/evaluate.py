@@ -14,7 +14,7 @@ import torch
 from seqmem.config import DataConfig, EvalConfig
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.codec import Codec
-from seqmem.data.stream import evaluation_segments
+from seqmem.data.stream import evaluation_segments, overlapping_windows
 from seqmem.data.text_size import text_size
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import read_tokens, saved_tokens
@@ -37,6 +37,7 @@ def evaluate(
     *,
     starts: np.ndarray | None = None,
     batch_size: int = 1,
+    windows: tuple[int, int] | None = None,
     text: str = "",
 ) -> Evaluation:
     """Measure ``model`` on documents laid end to end; the result is of the vocabulary's kind.
@@ -47,6 +48,8 @@ def evaluate(
         vocabulary: gave the ids.
         starts: places of these, where their ids stand for something else as well.
         batch_size: number of contiguous streams; more are faster, but each starts without context.
+        windows: context and stride of windows that overlap, ``batch_size`` of them at a time, each begun without memory
+            and scored where it is new; instead of streams.
         text: what ``tokens`` are, for the report.
 
     Raises:
@@ -58,12 +61,16 @@ def evaluate(
     model.eval()
     state = model.init_state(batch_size)
     total_nats, num_tokens = 0.0, 0
-    segments = evaluation_segments(tokens, batch_size, model.config.segment_len, vocabulary.bos_ids[0], starts)
+    bos_id = vocabulary.bos_ids[0]
+    if windows is None:
+        segments = evaluation_segments(tokens, batch_size, model.config.segment_len, bos_id, starts)
+    else:
+        segments = overlapping_windows(tokens, batch_size, *windows, bos_id, starts)
     try:
         for inputs, targets, scored in segments:
-            out = model(inputs.to(device), state)
-            nll = model.head.nll(out.hidden, targets.to(device))
-            total_nats += nll[scored.to(device)].double().sum().item()
+            out = model(inputs.to(device), state if windows is None else None)
+            nll = model.head.nll(out.hidden[scored.to(device)], targets[scored].to(device))
+            total_nats += nll.double().sum().item()
             num_tokens += int(scored.sum())
             state = out.state
     finally:
@@ -76,6 +83,7 @@ def evaluate(
         lengths=model.config.model_dump(mode="json", include=set(LENGTHS)),
         memory=model.config.memory_note,
         num_streams=batch_size,
+        windows=windows,
         **size,
     )
 
@@ -112,6 +120,7 @@ def evaluate_run(
     segment_len: int | None = None,
     mem_len: int | tuple[int, ...] | None = None,
     cmem_len: int | tuple[int, ...] | None = None,
+    windows: tuple[int, int] | None = None,
     backend: str | None = None,
 ) -> Evaluation:
     """Measure a run or checkpoint and write the result to ``eval.json`` in the run folder.
@@ -121,6 +130,7 @@ def evaluate_run(
         split: ``"validation"`` or ``"test"``, of the run's own text or of ``data``.
         data: a folder of .txt files, or of sounds, instead.
         segment_len, mem_len, cmem_len, backend: instead of the recipe's; memory in slots, or one number a layer.
+        windows: see :func:`evaluate`.
     """
     recipe = load_recipe_of(path)
     given = {"segment_len": segment_len, "mem_len": mem_len, "cmem_len": cmem_len}
@@ -139,6 +149,7 @@ def evaluate_run(
         vocabulary,
         starts=corpus.starts.get(split),
         batch_size=config.batch_size,
+        windows=windows,
         text=text,
     )
     if isinstance(corpus, AudioCorpus) and isinstance(evaluation, AudioEvaluation):

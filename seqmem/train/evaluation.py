@@ -18,6 +18,7 @@ class Evaluation:
         lengths: segment and memory, of those that the model has.
         memory: what is carried from segment to segment, in words.
         num_streams: contiguous parts read side by side, each starting with empty memory.
+        windows: context and stride, where windows that overlap were read instead.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Evaluation:
     lengths: dict[str, Any]
     memory: str
     num_streams: int
+    windows: tuple[int, int] | None = None
 
     @property
     def nats_per_token(self) -> float:
@@ -34,6 +36,9 @@ class Evaluation:
     @property
     def context(self) -> str:
         """What the model could see, in words."""
+        if self.windows:
+            context, stride = self.windows
+            return f"overlapping windows of {context} tokens, {stride} apart, each begun without memory"
         return (
             f"segments of {self.lengths['segment_len']} tokens, {self.memory} carried from segment to segment; "
             f"{self.num_streams} stream{'s' * (self.num_streams > 1)}"

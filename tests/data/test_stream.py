@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqmem.data.stream import TokenStream, evaluation_segments
+from seqmem.data.stream import TokenStream, evaluation_segments, overlapping_windows
 from seqmem.errors import SeqmemError
 
 BOS = 1
@@ -81,3 +81,28 @@ def test_evaluation_keeps_the_last_short_segment():
 
 def test_evaluation_of_an_empty_split_has_no_segments():
     assert list(evaluation_segments(np.array([], dtype=np.uint16), 1, 4, BOS)) == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+@pytest.mark.parametrize(
+    ("num_tokens", "context", "stride"), [(30, 8, 3), (30, 8, 8), (30, 8, 1), (9, 8, 5), (5, 8, 2), (2, 1, 1)]
+)
+def test_overlapping_windows_score_every_token_once_after_enough_context(num_tokens, context, stride, batch_size):
+    tokens = np.arange(100, 100 + num_tokens)
+    found = []
+    for inputs, targets, scored in overlapping_windows(tokens, batch_size, context, stride, BOS):
+        assert len(inputs) <= batch_size
+        assert torch.equal(inputs[:, 1:], targets[:, :-1])
+        for row in range(len(inputs)):
+            new = targets[row, scored[row]].tolist()
+            seen_before = int(scored[row].int().argmax())
+            assert new[0] == 101 or seen_before >= context - stride
+            assert scored[row, seen_before:].all()
+            found += new
+    assert found == list(range(101, 100 + num_tokens))
+
+
+def test_overlapping_windows_leave_bos_out():
+    tokens = np.array([BOS, 7, 8, BOS, 9, 10])
+    scored = [targets[mask].tolist() for _, targets, mask in overlapping_windows(tokens, 1, 3, 2, BOS)]
+    assert scored == [[7, 8], [9, 10]]

@@ -81,6 +81,31 @@ def test_known_probabilities_whatever_the_tokens(config, segment_len, batch_size
     assert evaluation.nats_per_token == pytest.approx(known_nats() / evaluation.num_tokens)
 
 
+@pytest.mark.parametrize("windows", [(1, 1), (7, 3), (64, 64), (1000, 10)])
+def test_overlapping_windows_score_the_same_text(windows):
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=281))
+    tokens = tokenizer.encode_documents(DOCUMENTS)
+    found = evaluate(Unigram(tokenizer, 7), tokens, tokenizer, batch_size=2, windows=windows)
+    assert found.total_nats == pytest.approx(known_nats())
+    assert found.context == f"overlapping windows of {windows[0]} tokens, {windows[1]} apart, each begun without memory"
+    assert found.to_json()["windows"] == windows
+
+
+def test_a_window_sees_what_a_stream_sees():
+    """Windows of a model that sees 5 tokens give its likelihood under streams, as long as they overlap by as many."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=281))
+    tokens = tokenizer.encode_documents(DOCUMENTS)
+    overrides = {"vocab_size": tokenizer.vocab_size, "window": 3, "dilation": 1, "segment_len": 6}
+    model = build_model("longformer-lm/tiny", bind("pytorch"), **overrides).double()
+    nats = [
+        evaluate(model, tokens, tokenizer, batch_size=size, windows=windows).total_nats
+        for size, windows in ((1, None), (4, (12, 7)), (4, (12, 12)))
+    ]
+    assert nats[0] == pytest.approx(nats[1], rel=1e-12)
+    assert abs(nats[0] - nats[2]) > 1e-6
+
+
 def test_empty_text_is_an_error():
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
     with pytest.raises(SeqmemError, match="'nothing' has no words"):
