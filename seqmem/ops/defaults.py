@@ -51,22 +51,24 @@ def key_usage(call: Attention, backend: AttentionBackend | None, lse: Tensor) ->
 
 
 def _blocks(call: Attention, backend: AttentionBackend | None) -> Iterator[Block]:
-    batch_size, num_queries, num_heads = call.q.shape[:3]
-    make: Callable[[slice], Block]
+    if isinstance(call.pattern, Blocks):
+        workspace = Workspace()
+        return (KeysBlock(call, keys, workspace, queries) for queries, keys in keys_by_block(call))
     if isinstance(call.pattern, Band):
         assert backend is not None
-        width = call.pattern.num_columns
-        make = partial(BandBlock, call, PaddedKeys.of(call), backend)
-    elif isinstance(call.pattern, Blocks):
-        workspace = Workspace()
-        for queries, keys in keys_by_block(call):
-            yield KeysBlock(call, keys, workspace, queries)
-        return
-    else:
-        keys, workspace = NamedKeys.of(call), Workspace()
-        width = keys.k.shape[1]
-        make = lambda queries: KeysBlock(call, keys.seen_by(queries), workspace, queries)  # noqa: E731
-    step = max(1, min(BLOCK_QUERIES, BLOCK_ELEMENTS // max(1, batch_size * num_heads * width)))
+        return _evenly(call, call.pattern.num_columns, partial(BandBlock, call, PaddedKeys.of(call), backend))
+    keys, workspace = NamedKeys.of(call), Workspace()
+
+    def make(queries: slice) -> Block:
+        return KeysBlock(call, keys.seen_by(queries), workspace, queries)
+
+    return _evenly(call, keys.k.shape[1], make)
+
+
+def _evenly(call: Attention, num_columns: int, make: Callable[[slice], Block]) -> Iterator[Block]:
+    """Blocks of as many queries as keep their scores within bounds."""
+    batch_size, num_queries, num_heads = call.q.shape[:3]
+    step = max(1, min(BLOCK_QUERIES, BLOCK_ELEMENTS // max(1, batch_size * num_heads * num_columns)))
     for start in range(0, num_queries, step):
         yield make(slice(start, min(start + step, num_queries)))
 
