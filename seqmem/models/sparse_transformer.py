@@ -38,7 +38,7 @@ class SparseTransformerConfig(ContextConfig):
 
 
 class SparseTransformer(WindowedTransformer):
-    """Every token sees every other through one in between, at a cost of ``sqrt(segment_len)`` a token.
+    """Every token sees every earlier one, itself or through one in between, at a cost that grows as a square root.
 
     The parts of a pattern are merged: a softmax over their union. Pre-LN, ``x sigmoid(1.702 x)`` for GELU. Positions
     are learned, a vector for the row and one for the column of a matrix of ``stride`` columns. The vocabulary's matrix
