@@ -27,7 +27,7 @@ class Tiles:
 
 @cache
 def tiles_for(kernel: str, item_bytes: int, width: int, has_positions: bool) -> Tiles:
-    """The tuned tiles nearest to a width of keys, by their ratio.
+    """The tuned tiles nearest to a width of keys, by their ratio; of two as near those of the wider, which take less.
 
     Args:
         kernel: its name.
@@ -37,7 +37,7 @@ def tiles_for(kernel: str, item_bytes: int, width: int, has_positions: bool) -> 
     """
     wanted = (kernel, item_bytes, has_positions)
     entries = [entry for entry in table() if (entry["kernel"], entry["item_bytes"], entry["positions"]) == wanted]
-    nearest = min(entries, key=lambda entry: abs(log2(entry["width"] / width)))
+    nearest = min(entries, key=lambda entry: (abs(log2(entry["width"] / width)), -entry["width"]))
     return Tiles(*(nearest[name] for name in ("queries", "keys", "warps", "stages")))
 
 

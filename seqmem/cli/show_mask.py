@@ -1,13 +1,20 @@
 """``seqmem show-mask``: who sees whom."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
 
 
 @click.command()
 @click.argument("model", metavar="MODEL[/SIZE]")
-@click.option("--length", default=48, show_default=True, help="Tokens, at most a segment.")
+@click.option("--length", type=click.IntRange(min=1), default=48, show_default=True, help="Tokens, at most a segment.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another value of the model's.")
 @click.option(
     "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw all heads and layers into this file."
@@ -34,7 +41,7 @@ def command(model: str, length: int, assignments: tuple[str, ...], png: Path | N
         click.echo(f"wrote {png}")
 
 
-def _by_pattern(mask):
+def _by_pattern(mask: Bool[Tensor, "H T S"]) -> dict[str, Bool[Tensor, "T S"]]:
     """Masks ``[T, S]`` by the heads that have them, in words; one without words where all heads are alike."""
     groups: dict[bytes, list[int]] = {}
     for head, own in enumerate(mask):

@@ -86,16 +86,17 @@ def overlapping_windows(
         inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool; B is less in the last ones.
     """
     num_targets = len(tokens) - 1
-    ends = [*range(min(context, num_targets), num_targets, stride), num_targets]
     length = min(context, num_targets)
-    for first in range(0, len(ends), batch_size):
-        chosen = np.array(ends[first : first + batch_size])
-        before = np.array([0, *ends])[first : first + len(chosen)]
-        places = chosen[:, None] - length + np.arange(length + 1)
+    num_windows = 1 - (length - num_targets) // stride
+    for first in range(0, num_windows, batch_size):
+        index = np.arange(first, min(first + batch_size, num_windows))
+        ends = np.minimum(length + index * stride, num_targets)
+        scored_before = np.where(index > 0, length + (index - 1) * stride, 0)
+        places = ends[:, None] - length + np.arange(length + 1)
         window = _int64(tokens[places])
         targets = window[:, 1:]
         is_text = targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
-        yield window[:, :-1], targets, is_text & torch.from_numpy(places[:, 1:] > before[:, None])
+        yield window[:, :-1], targets, is_text & torch.from_numpy(places[:, 1:] > scored_before[:, None])
 
 
 def _scored(places: np.ndarray, starts: np.ndarray, num_tokens: int) -> Tensor:

@@ -21,7 +21,7 @@ class StridedAttention(PastAttention):
         self, d_model: int, num_heads: int, head_dim: int, stride: int, context: int, dropout: float, ops: Ops
     ) -> None:
         super().__init__(d_model, num_heads, head_dim, dropout, ops)
-        self.reach, self.stride = context - 1, stride
+        self.reach = context - 1
         self.near, self.far = Band(stride - 1), Band((context - 1) // stride, 0, stride)
 
     def attended(

@@ -13,16 +13,14 @@ from seqmem.layers.adaptive_span import AdaptiveSpanAttention
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.residual import MixerBlock
 from seqmem.models.base import ModelConfig, Output
-from seqmem.models.windowed import WindowedConfig, WindowedTransformer
+from seqmem.models.windowed import AttentiveConfig, WindowedTransformer
 from seqmem.ops import Ops
 from seqmem.state import State
 
 
-class AdaptiveSpanConfig(WindowedConfig):
+class AdaptiveSpanConfig(AttentiveConfig):
     """Configuration of :class:`AdaptiveSpan`."""
 
-    head_dim: int = Field(gt=0)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
     max_span: int = Field(gt=0, description="tokens before a token that a head may come to see")
     ramp: int = Field(32, gt=0, description="tokens over which a head's mask falls from 1 to 0")
     span_loss: float = Field(2e-6, ge=0, description="of a token of mean span in every layer")

@@ -18,8 +18,6 @@ from seqmem.ops import Ops
 class BigBirdLMConfig(ContextConfig):
     """Configuration of :class:`BigBirdLM`; ``segment_len`` is its context."""
 
-    head_dim: int = Field(gt=0)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
     block_size: int = Field(64, gt=0, description="tokens of a block")
     num_random_blocks: int = Field(
         3, ge=0, description="that every block sees besides its own, its neighbour, the first"

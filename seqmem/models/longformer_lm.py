@@ -11,15 +11,13 @@ from seqmem.layers.residual import MixerBlock
 from seqmem.layers.window import WindowAttention
 from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import Ranges, per_layer
-from seqmem.models.windowed import WindowedConfig, WindowedTransformer
+from seqmem.models.windowed import AttentiveConfig, WindowedTransformer
 from seqmem.ops import Ops
 
 
-class LongformerLMConfig(WindowedConfig):
+class LongformerLMConfig(AttentiveConfig):
     """Configuration of :class:`LongformerLM`; no window or length changes any weight."""
 
-    head_dim: int = Field(gt=0)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
     window: Ranges = Field(description="tokens that a token sees, itself included, in every layer or in each")
     dilation: Ranges = Field(1, description="of the dilated heads, in every layer or in each; 1 for neighbours")
     dilated_heads: int = Field(2, ge=0, description="the last heads of a layer")

@@ -20,8 +20,6 @@ from seqmem.ops import Ops
 class SparseTransformerConfig(ContextConfig):
     """Configuration of :class:`SparseTransformer`; ``segment_len`` is its context."""
 
-    head_dim: int = Field(gt=0)
-    attention_dropout: float = Field(0.0, ge=0, lt=1)
     pattern: Literal["fixed", "strided"] = Field("fixed", description="fixed for text, strided for images and sound")
     stride: int = Field(gt=0, description="tokens of a block, or between two that are seen far away")
     summary: int = Field(32, gt=0, description="tokens of a block that later ones see, in a fixed pattern")

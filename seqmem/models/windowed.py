@@ -37,7 +37,14 @@ class WindowedConfig(ModelConfig):
         return "the windows of all layers" if self.carry else "nothing"
 
 
-class ContextConfig(WindowedConfig):
+class AttentiveConfig(WindowedConfig):
+    """Base of configurations whose tokens attend."""
+
+    head_dim: int = Field(gt=0)
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class ContextConfig(AttentiveConfig):
     """Base of configurations whose patterns and positions are counted from the beginning of a segment."""
 
     carry: Literal[False] = False

@@ -53,3 +53,10 @@ def test_tiles_are_what_kernels_take():
     for row in tiles.table():
         assert all(row[side] >= 16 and row[side].bit_count() == 1 for side in ("queries", "keys"))
         assert row["kernel"] != "attend_columns" or row["queries"] == row["keys"]
+
+
+@pytest.mark.parametrize("kernel", ["attend", "attend_queries", "attend_keys"])
+def test_a_width_between_two_takes_the_smaller_tiles(kernel: str):
+    """Those of 256 would not fit the shared memory of an H100 at 512."""
+    found, smaller, larger = (tiles.tiles_for(kernel, 2, width, False) for width in (512, 1024, 256))
+    assert found == smaller != larger
