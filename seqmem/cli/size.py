@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from torch import Tensor
 
     from seqmem.config import TrainConfig
     from seqmem.models import ModelConfig
+    from seqmem.models.registry import Registry
     from seqmem.ops import Ops
 
 
-def num_parameters(config: ModelConfig) -> int:
-    """Number of trained values; a tied weight counts once."""
+def num_parameters(models: Registry, config: BaseModel | str) -> int:
+    """Number of trained values of a model in the table ``models``; a tied weight counts once."""
     import torch
 
-    from seqmem.models import build_model
     from seqmem.ops import bind
 
     with torch.device("meta"):
-        return build_model(config, bind()).num_parameters
+        return models.build(config, bind()).num_parameters
 
 
 def training_memory(config: ModelConfig, ops: Ops, training: TrainConfig) -> dict[str, int]:

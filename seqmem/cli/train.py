@@ -128,12 +128,13 @@ def _model_config(recipe: Recipe) -> ModelConfig:
 
 def _print_size(recipe: Recipe, config: ModelConfig) -> None:
     from seqmem.cli.size import num_parameters, training_memory
+    from seqmem.models import MODELS
     from seqmem.ops import bind
 
     steps, tokens = recipe.train.steps, recipe.train.batch_size * config.unroll_len
     memory = training_memory(config, bind(recipe.backend), recipe.train)
     parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
-    click.echo(f"model       {recipe.model_name}, {num_parameters(config):,} parameters")
+    click.echo(f"model       {recipe.model_name}, {num_parameters(MODELS, config):,} parameters")
     click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.unroll_len}")
     click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
     click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")

@@ -1,14 +1,10 @@
-"""The table of models: one file per published model, its configuration and its named sizes."""
+"""The tables of models: one file per published model, its configuration and its named sizes."""
 
-from importlib import import_module
-from typing import Any
-
-from seqmem.config import validated
-from seqmem.errors import SeqmemError, nearest
 from seqmem.models.base import CausalModel, ModelConfig
-from seqmem.ops import Ops
+from seqmem.models.encoder import Encoder
+from seqmem.models.registry import Registry
 
-MODELS = {
+_CAUSAL = {
     "transformer-xl": "seqmem.models.transformer_xl:TransformerXL",
     "compressive": "seqmem.models.compressive:CompressiveTransformer",
     "sha-rnn": "seqmem.models.sha_rnn:SHARNN",
@@ -21,42 +17,33 @@ MODELS = {
     "transformer": "seqmem.models.transformer:Transformer",
     "lstm": "seqmem.models.lstm:LSTM",
 }
+_BIDIRECTIONAL = {
+    "longformer": "seqmem.models.longformer:Longformer",
+}
 
+MODELS: Registry[CausalModel] = Registry(
+    "model",
+    _CAUSAL,
+    dict.fromkeys(_BIDIRECTIONAL, "an encoder reads whole texts; it trains in a recipe with a [masking] or [task]"),
+)
+"""Causal models."""
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", _BIDIRECTIONAL, dict.fromkeys(_CAUSAL, "a causal model; give it a recipe without [masking] and [task]")
+)
+"""Models of whole texts."""
 
-def model_class(name: str) -> type[CausalModel]:
-    """The class of a model by its name in :data:`MODELS`."""
-    if name not in MODELS:
-        raise SeqmemError(f"unknown model '{name}'{nearest(name, MODELS)}")
-    module, _, attribute = MODELS[name].partition(":")
-    return getattr(import_module(module), attribute)
+model_class, model_config, build_model = MODELS.model_class, MODELS.config, MODELS.build
+encoder_config, build_encoder = ENCODERS.config, ENCODERS.build
 
-
-def model_config(name: str, **overrides: Any) -> ModelConfig:
-    """Configuration of ``"model"`` or ``"model/size"`` with keys overridden."""
-    model, _, size = name.partition("/")
-    cls = model_class(model)
-    if size and size not in cls.SIZES:
-        raise SeqmemError(f"unknown size '{size}' of model '{model}'{nearest(size, cls.SIZES)}")
-    return validated(cls.Config, (cls.SIZES[size] if size else {}) | overrides, f"model {model}")
-
-
-def build_model(config: ModelConfig | str, ops: Ops, **overrides: Any) -> CausalModel:
-    """Build a model bound to backends.
-
-    Args:
-        config: a model's configuration, or ``"transformer-xl/small"`` with overrides as keywords.
-        ops: the operations, from :func:`seqmem.ops.bind`.
-    """
-    if isinstance(config, str):
-        config = model_config(config, **overrides)
-    elif overrides:
-        config = type(config).model_validate(config.model_dump() | overrides)
-    return _class_of(config)(config, ops)
-
-
-def _class_of(config: ModelConfig) -> type[CausalModel]:
-    for name in MODELS:
-        cls = model_class(name)
-        if cls.Config is type(config):
-            return cls
-    raise SeqmemError(f"no model takes a {type(config).__name__}; known: {', '.join(MODELS)}")
+__all__ = [
+    "ENCODERS",
+    "MODELS",
+    "CausalModel",
+    "Encoder",
+    "ModelConfig",
+    "build_encoder",
+    "build_model",
+    "encoder_config",
+    "model_class",
+    "model_config",
+]

@@ -32,13 +32,13 @@ def test_backends_clears_the_cache_of_kernels(seqmem, tmp_path, monkeypatch: pyt
 
 
 def test_models_counts_the_parameters_of_every_size(seqmem):
-    from seqmem.models import MODELS, build_model, model_class
+    from seqmem.models import ENCODERS, MODELS, build_model
     from seqmem.ops import bind
 
     shown = seqmem("models")
     assert shown.code == 0, shown.err
-    assert all(name in shown.out for name in MODELS)
+    assert all(name in shown.out for name in [*MODELS, *ENCODERS])
     tiny = build_model("transformer-xl/tiny", bind())
     assert f"{sum(parameter.numel() for parameter in tiny.parameters()):,}" in shown.out
-    sizes = sum(len(model_class(name).SIZES) for name in MODELS)
+    sizes = sum(len(models.model_class(name).SIZES) for models in (MODELS, ENCODERS) for name in models)
     assert len([line for line in shown.out.splitlines() if line.startswith("│")]) == sizes

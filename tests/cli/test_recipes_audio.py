@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqmem.cli.size import num_parameters
-from seqmem.models import model_config
+from seqmem.models import MODELS, model_config
 from seqmem.recipe import builtin_recipes, load_recipe
 from seqmem.report.plan import load_plan
 
@@ -45,7 +45,7 @@ def test_compared_models_have_as_many_parameters_within_two_percent():
     for entry, recipe in plan.recipes.items():
         assert recipe.codec
         config = model_config(recipe.model_name, **recipe.model_overrides, vocab_size=recipe.codec.vocab_size)
-        counts[entry] = num_parameters(config)
+        counts[entry] = num_parameters(MODELS, config)
     assert {recipe.model["name"] for recipe in plan.recipes.values()} == {"wavenet", "transformer-xl", "compressive"}
     assert len(plan.seeds) == 3
     assert max(counts.values()) <= 1.02 * counts[plan.baseline]
