@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import Tensor
 
     from seqmem.config import TrainConfig
-    from seqmem.models import ModelConfig
     from seqmem.models.registry import Registry
     from seqmem.ops import Ops
+    from seqmem.train.objective import Objective
 
 
-def num_parameters(models: Registry, config: BaseModel | str) -> int:
-    """Number of trained values of a model in the table ``models``; a tied weight counts once."""
+def num_parameters(builder: Registry[Any] | Objective[Any], config: BaseModel | str) -> int:
+    """Number of trained values of the model that a table or an objective builds; a tied weight counts once."""
     import torch
 
     from seqmem.ops import bind
 
     with torch.device("meta"):
-        return models.build(config, bind()).num_parameters
+        return builder.build(config, bind()).num_parameters
 
 
-def training_memory(config: ModelConfig, ops: Ops, training: TrainConfig) -> dict[str, int]:
+def training_memory(
+    config: BaseModel, ops: Ops, training: TrainConfig, objective: Objective[Any] | None = None
+) -> dict[str, int]:
     """Bytes that training holds between the forward and the backward pass of a step, by purpose.
+
+    The objective is the next token when absent.
 
     Activations are what autograd keeps of a step. The scratch space of single operations and the gradients of
     activations come on top, about 15 % for a Transformer-XL; so does what the C library holds back of freed memory,
@@ -34,11 +38,12 @@ def training_memory(config: ModelConfig, ops: Ops, training: TrainConfig) -> dic
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from seqmem.models import build_model
     from seqmem.train.device import default_device
+    from seqmem.train.next_token import NEXT_TOKEN
     from seqmem.train.precision import computing
 
     device, batch_size = default_device(), training.batch_size
+    objective = objective or NEXT_TOKEN
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -48,12 +53,12 @@ def training_memory(config: ModelConfig, ops: Ops, training: TrainConfig) -> dic
 
     # Unlike meta tensors, fake ones say which device they are on, so that ops choose the backend that will train.
     with FakeTensorMode(), device, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model = build_model(config, ops)
-        tokens = torch.zeros(batch_size, config.unroll_len, dtype=torch.long)
-        state = model.init_state(batch_size)
+        model = objective.build(config, ops)
+        batch = objective.example(config, batch_size)
+        state = objective.init_state(model, batch_size)
         with computing(training, device):
-            out = model(tokens, state)
-            model.head.nll(out.hidden, tokens).mean() + sum(out.losses.values())
+            losses, _ = objective.losses(model, batch, state)
+            sum(losses.values())
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)
     weights = sum(parameter.nbytes for parameter in model.parameters())

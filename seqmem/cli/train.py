@@ -13,7 +13,7 @@ from seqmem.config import DataConfig, Recipe
 from seqmem.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from seqmem.models import ModelConfig
+    from seqmem.train.objective import Objective
 
 
 @click.command(
@@ -64,11 +64,11 @@ def command(
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
 
     recipe = load_recipe(_source(words, earlier), settings, size)
-    config = _model_config(recipe)
+    objective, config = _objective_and_config(recipe)
     if print_config:
         click.echo(recipe.model_dump_json(indent=2))
     elif dry_run:
-        _print_size(recipe, config)
+        _print_size(recipe, objective, config)
     else:
         from seqmem.train.trainer import train
 
@@ -120,21 +120,23 @@ def _unnamed_run(recipe: Recipe, resume: str | None) -> Path:
     return started[-1].parents[1] if started else runs / datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
-def _model_config(recipe: Recipe) -> ModelConfig:
-    from seqmem.models import model_config
+def _objective_and_config(recipe: Recipe) -> tuple[Objective[Any], Any]:
+    """What the recipe trains for, and the configuration of its model, which is thereby checked."""
+    from seqmem.train.objective import objective_of
 
-    return model_config(recipe.model_name, **recipe.model_overrides, **recipe.vocabulary_settings)
+    objective = objective_of(recipe)
+    return objective, objective.model_config(recipe)
 
 
-def _print_size(recipe: Recipe, config: ModelConfig) -> None:
+def _print_size(recipe: Recipe, objective: Objective[Any], config: Any) -> None:
     from seqmem.cli.size import num_parameters, training_memory
-    from seqmem.models import MODELS
     from seqmem.ops import bind
 
-    steps, tokens = recipe.train.steps, recipe.train.batch_size * config.unroll_len
-    memory = training_memory(config, bind(recipe.backend), recipe.train)
+    batch_size, row_len, steps = recipe.train.batch_size, objective.row_len(config), recipe.train.steps
+    tokens = batch_size * row_len
+    memory = training_memory(config, bind(recipe.backend), recipe.train, objective)
     parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
-    click.echo(f"model       {recipe.model_name}, {num_parameters(MODELS, config):,} parameters")
-    click.echo(f"step        {tokens:,} tokens: {recipe.train.batch_size} streams x {config.unroll_len}")
+    click.echo(f"model       {recipe.model_name}, {num_parameters(objective, config):,} parameters")
+    click.echo(f"step        {tokens:,} tokens: {batch_size} {objective.rows} x {row_len}")
     click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
     click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")

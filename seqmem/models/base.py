@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmem.config import validated
-from seqmem.layers.head import Head, Sampler
+from seqmem.layers.head import Sampler
+from seqmem.models.model import Model
 from seqmem.models.token_loop import SteppedLoop, TokenLoop
-from seqmem.ops import Ops
 from seqmem.state import State
 
 
@@ -82,7 +82,7 @@ class GenerationStep(Protocol):
     def __call__(self, tokens: Int[Tensor, "B"]) -> Float[Tensor, "B d"]: ...
 
 
-class CausalModel(nn.Module):
+class CausalModel(Model):
     """A model of the next token whose memory is an explicit argument and result.
 
     ``model(inputs [B, T], state) -> Output``. For every split of a sequence into calls the hidden states are the same:
@@ -90,27 +90,12 @@ class CausalModel(nn.Module):
     """
 
     Config: ClassVar[type[ModelConfig]]
-    SIZES: ClassVar[dict[str, dict]]
 
     config: ModelConfig
-    ops: Ops
-    head: Head
 
     def init_state(self, batch_size: int) -> State:
         """The state before the first token, on the model's device and in its dtype."""
         raise NotImplementedError
-
-    @property
-    def num_parameters(self) -> int:
-        """Trained values; a tied weight counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What only the extra losses of :class:`Output` train; its gradient is clipped apart from the rest."""
-        return []
-
-    def constrain(self) -> None:
-        """Put weights that have a range back into it; called after every update."""
 
     def generation_state(self, state: State) -> State:
         """A state for the same position under which single tokens are cheap; valid while the weights stay fixed."""

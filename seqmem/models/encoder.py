@@ -4,10 +4,9 @@ from typing import ClassVar
 
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from seqmem.layers.head import Head
-from seqmem.ops import Ops
+from seqmem.models.model import Model
 
 
 class EncoderConfig(BaseModel):
@@ -19,7 +18,7 @@ class EncoderConfig(BaseModel):
     max_len: int = Field(gt=0, description="positions that have a vector")
 
 
-class Encoder(nn.Module):
+class Encoder(Model):
     """A model of whole texts: ``model(inputs [B, T], valid, global_mask) -> hidden [B, T, d]``.
 
     Attributes:
@@ -28,16 +27,8 @@ class Encoder(nn.Module):
     """
 
     Config: ClassVar[type[EncoderConfig]]
-    SIZES: ClassVar[dict[str, dict]]
 
     config: EncoderConfig
-    ops: Ops
-    head: Head
-
-    @property
-    def num_parameters(self) -> int:
-        """Trained values; a tied weight counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(
         self,

@@ -14,7 +14,7 @@ from seqmem.models.segmented import SegmentedTransformer
 from seqmem.ops import bind
 from seqmem.report.runs import RunRecord, read_data
 from seqmem.report.style import color, layer_styles, panels
-from seqmem.train.checkpoint import load, newest_checkpoint
+from seqmem.train.checkpoint import load_trained, newest_checkpoint
 from seqmem.train.device import default_device
 from seqmem.train.evaluate import at_eval_lengths
 
@@ -37,10 +37,10 @@ def attention_mass(run: RunRecord) -> Mass | None:
     """
     if not newest_checkpoint(run.path):
         return None
-    trained = load(run.path, bind(run.recipe.backend)).to(default_device())
-    model = at_eval_lengths(trained, run.recipe.eval)
-    if not isinstance(model, SegmentedTransformer):
+    trained = load_trained(run.path, bind(run.recipe.backend)).to(default_device())
+    if not isinstance(trained, SegmentedTransformer):
         return None
+    model = at_eval_lengths(trained, run.recipe.eval)
     vocabulary, corpus = read_data(run.path, run.recipe)
     return measure(model, corpus.splits["validation"], vocabulary.bos_ids[0], f"run '{run.path}'")
 

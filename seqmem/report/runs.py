@@ -16,9 +16,9 @@ from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import Tokens, saved_tokens
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
-from seqmem.models import model_config
 from seqmem.recipe import dotted, load_recipe
 from seqmem.train.checkpoint import vocabulary_folder
+from seqmem.train.objective import objective_of
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ def read_data(path: Path, recipe: Recipe) -> tuple[Vocabulary, Tokens]:
 
 
 def tokens_a_step(recipe: Recipe) -> int:
-    """Tokens that a training step of ``recipe`` reads: streams times the length of a call."""
-    config = model_config(recipe.model_name, **recipe.model_overrides, **recipe.vocabulary_settings)
-    return recipe.train.batch_size * config.unroll_len
+    """Tokens that a training step of ``recipe`` reads, at most: rows of a batch times their length."""
+    objective = objective_of(recipe)
+    return recipe.train.batch_size * objective.row_len(objective.model_config(recipe))
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -18,15 +18,18 @@ from seqmem.data.codec import Codec
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
-from seqmem.models import build_model, model_config
 from seqmem.models.base import CausalModel
+from seqmem.models.model import Model
 from seqmem.ops import Ops, bind
-from seqmem.train.session import Session
+from seqmem.train.objective import objective_of
+
+if TYPE_CHECKING:
+    from seqmem.train.session import Session
 
 FORMAT = 1
 
 
-def save_checkpoint(run_dir: Path, recipe: Recipe, vocabulary: Vocabulary, session: Session) -> Path:
+def save_checkpoint(run_dir: Path, recipe: Recipe, vocabulary: Vocabulary, session: "Session[Any]") -> Path:
     """Write the checkpoint of the session's step, whole or not at all, and delete all but the newest few."""
     path = run_dir / "checkpoints" / f"step-{session.counters.step:08d}"
     config = {
@@ -44,22 +47,35 @@ def save_checkpoint(run_dir: Path, recipe: Recipe, vocabulary: Vocabulary, sessi
 
 
 def load(path: Path | str, ops: Ops | None = None) -> CausalModel:
-    """The trained model of a run (its newest checkpoint) or of a checkpoint, in eval mode on the CPU.
+    """The trained causal model of a run (its newest checkpoint) or of a checkpoint, in eval mode on the CPU.
 
     Args:
         path: a run or checkpoint folder.
         ops: the operations to compute with; by default those of ``bind("auto")``.
 
     Raises:
-        SeqmemError: no checkpoint there, one of another format, or one that is damaged.
+        SeqmemError: no checkpoint there, one of another format or of an encoder, or one that is damaged.
     """
+    model = load_trained(path, ops)
+    if not isinstance(model, CausalModel):
+        raise SeqmemError(
+            f"run '{path}' trained an encoder, which reads whole texts, carries no memory and writes nothing; "
+            f"use seqmem eval {path}"
+        )
+    return model
+
+
+def load_trained(path: Path | str, ops: Ops | None = None) -> Model:
+    """As :func:`load`, whatever the run's objective is."""
     checkpoint = find_checkpoint(path)
-    model = build_model(model_config(**_read_config(checkpoint)["model"]), ops or bind("auto"))
+    objective = objective_of(load_recipe_of(checkpoint))
+    config = objective.models.config(**_read_config(checkpoint)["model"])
+    model = objective.build(config, ops or bind("auto"))
     load_weights(model, checkpoint)
     return model.eval()
 
 
-def load_weights(model: CausalModel, checkpoint: Path) -> None:
+def load_weights(model: Model, checkpoint: Path) -> None:
     """Fill ``model`` with the weights of a checkpoint folder."""
     file = checkpoint / "model.safetensors"
     try:

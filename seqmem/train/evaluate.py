@@ -6,7 +6,7 @@ Memory use does not depend on the length of the split, whose tokens may be a map
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,12 @@ from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
-from seqmem.train.checkpoint import load, load_recipe_of, load_vocabulary, run_folder
+from seqmem.train.checkpoint import load_recipe_of, load_trained, load_vocabulary, run_folder
 from seqmem.train.device import default_device
-from seqmem.train.evaluation import AudioEvaluation, Evaluation, TextEvaluation
+from seqmem.train.evaluation import AudioEvaluation, Evaluation, Measurement, TextEvaluation
+from seqmem.train.objective import objective_of
+
+C = TypeVar("C", bound=CausalModel)
 
 LENGTHS = ("segment_len", "mem_len", "cmem_len")  # in tokens and slots; they change no weight
 
@@ -102,7 +105,7 @@ def _size(tokens: TokenArray, vocabulary: Vocabulary, starts: np.ndarray | None,
     return {"num_bytes": num_bytes, "num_words": num_words, "tokenizer_hash": vocabulary.hash}
 
 
-def at_eval_lengths(model: CausalModel, config: EvalConfig) -> CausalModel:
+def at_eval_lengths(model: C, config: EvalConfig) -> C:
     """The model, or its twin under the lengths that ``config`` gives."""
     lengths = config.model_dump(include=set(LENGTHS), exclude_none=True)
     if not lengths:
@@ -122,7 +125,7 @@ def evaluate_run(
     cmem_len: int | tuple[int, ...] | None = None,
     windows: tuple[int, int] | None = None,
     backend: str | None = None,
-) -> Evaluation:
+) -> Measurement:
     """Measure a run or checkpoint and write the result to ``eval.json`` in the run folder.
 
     Args:
@@ -142,16 +145,8 @@ def evaluate_run(
     else:
         corpus = read_tokens(recipe.data if data is None else DataConfig(path=data), vocabulary)
     text = f"{split} split of {corpus.note}"
-    model = at_eval_lengths(load(path, bind(backend or recipe.backend)).to(default_device()), config)
-    evaluation = evaluate(
-        model,
-        corpus.splits[split],
-        vocabulary,
-        starts=corpus.starts.get(split),
-        batch_size=config.batch_size,
-        windows=windows,
-        text=text,
-    )
+    model = load_trained(path, bind(backend or recipe.backend)).to(default_device())
+    evaluation = objective_of(recipe).evaluate(model, corpus, vocabulary, split, config, text, windows)
     if isinstance(corpus, AudioCorpus) and isinstance(evaluation, AudioEvaluation):
         evaluation = replace(evaluation, baselines=corpus.baselines(split))
     (run_dir / "eval.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")

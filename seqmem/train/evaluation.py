@@ -1,6 +1,7 @@
-"""What an evaluation found: a likelihood, and everything needed to compare it with another."""
+"""What an evaluation found: measures, and everything needed to compare them with others."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,11 +9,41 @@ from seqmem.data.linear_prediction import Baselines
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """A likelihood and how it was measured.
+class Measurement(ABC):
+    """Measures of a model, and what they were computed from.
 
     Attributes:
         text: what was measured, in words.
+    """
+
+    text: str
+
+    @abstractmethod
+    def measures(self) -> dict[str, float | None]:
+        """The measures by name; an infinite one, which JSON cannot say, is None."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """The measures in a line."""
+
+    @abstractmethod
+    def rows(self) -> dict[str, str]:
+        """What :meth:`table` says, by its headings."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The measures, then what they were computed from."""
+        return {**self.measures(), **asdict(self)}
+
+    def table(self) -> str:
+        """One line a measure, with its denominator."""
+        return "\n".join(f"{name:<23}{value}" for name, value in self.rows().items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measurement):
+    """A likelihood and how it was measured.
+
+    Attributes:
         total_nats: negative log-likelihood of all of it.
         num_tokens: scored tokens; what begins a document is not scored.
         lengths: segment and memory, of those that the model has.
@@ -21,7 +52,6 @@ class Evaluation:
         windows: context and stride, where windows that overlap were read instead.
     """
 
-    text: str
     total_nats: float
     num_tokens: int
     lengths: dict[str, Any]
@@ -45,15 +75,12 @@ class Evaluation:
         )
 
     def measures(self) -> dict[str, float | None]:
-        """The measures by name; an infinite one, which JSON cannot say, is None."""
         return {"nats_per_token": self.nats_per_token}
 
     def summary(self) -> str:
-        """The measures in a line."""
         return f"{self.nats_per_token:.4f} nats/token"
 
     def rows(self) -> dict[str, str]:
-        """What :meth:`table` says, by its headings."""
         return {"text": self.text, "nats/token": f"{self.nats_per_token:.4f} ({self.num_tokens:,} tokens)"}
 
     def to_json(self) -> dict[str, Any]:
@@ -61,10 +88,6 @@ class Evaluation:
         record = asdict(self)
         lengths = record.pop("lengths")
         return {**self.measures(), "context": self.context, **record, **lengths}
-
-    def table(self) -> str:
-        """One line a measure, with its denominator."""
-        return "\n".join(f"{name:<23}{value}" for name, value in self.rows().items())
 
 
 @dataclass(frozen=True, kw_only=True)

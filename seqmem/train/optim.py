@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from seqmem.config import TrainConfig
-from seqmem.models.base import CausalModel
+from seqmem.models.model import Model
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -21,7 +21,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def build_optimizer(model: CausalModel, config: TrainConfig) -> torch.optim.AdamW:
+def build_optimizer(model: Model, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW that decays the matrices of linear and recurrent layers; not biases, norms, the embedding or the head.
 
     What only auxiliary losses train is a group of its own, the last one, and does not decay.

@@ -7,19 +7,17 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+BITS_PER = "bits_per_"
+"""How the names of likelihoods in a record begin; what follows is their unit."""
+
 
 class StatusLine:
-    """While entered, keeps the user informed of a loop of ``steps`` steps that stands at ``step``.
+    """While entered, keeps the user informed of a loop of ``steps`` steps that stands at ``step``."""
 
-    Args:
-        unit: likelihoods are told per ``"byte"`` or per ``"sample"``.
-    """
-
-    def __init__(self, console: Console, step: int, steps: int, tokens_a_step: int, unit: str):
+    def __init__(self, console: Console, step: int, steps: int, tokens_a_step: int):
         self._console = console
         self._steps = steps
         self._tokens_a_step = tokens_a_step
-        self._unit = unit
         columns = (
             BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}"),
@@ -52,9 +50,9 @@ class StatusLine:
     def _text(self, record: dict[str, float]) -> str:
         tokens_left = (self._steps - record["step"]) * self._tokens_a_step
         seconds_left = round(tokens_left / record["tokens_per_second"])
-        bits = record[f"bits_per_{self._unit}"]
+        bits = (f"{record[key]:.3f} bits/{key[len(BITS_PER) :]}  " for key in record if key.startswith(BITS_PER))
         return (
-            f"loss {record['loss']:.3f}  {bits:.3f} bits/{self._unit}  grad norm {record['grad_norm']:.2f}  "
+            f"loss {record['loss']:.3f}  {''.join(bits)}grad norm {record['grad_norm']:.2f}  "
             f"lr {record['lr']:.1e}  {record['tokens_per_second']:,.0f} tokens/s  {record['memory_mb']:,.0f} MB  "
             f"{timedelta(seconds=seconds_left)} left"
         )

@@ -5,6 +5,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Generic
 
 import torch
 from safetensors import SafetensorError
@@ -12,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seqmem.config import TrainConfig
-from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
-from seqmem.models.base import CausalModel
+from seqmem.train.next_token import NEXT_TOKEN
+from seqmem.train.objective import Batches, M, Objective
 from seqmem.train.optim import build_optimizer, learning_rate
 from seqmem.train.precision import computing
 
@@ -26,7 +27,7 @@ class Counters:
     Attributes:
         num_threads: torch threads; training repeats bit for bit on the CPU for an equal number.
         step: steps taken.
-        cursor: tokens read by each of the stream's readers.
+        cursor: place in the data, as the objective's batches count it.
         norms: of the gradients of the last update, before clipping; 0 when there was none yet.
         seconds: time spent in steps, over all sessions.
         recent_losses: of the steps since the last logged one: ``loss`` in nats a token, ``auxiliary/NAME`` the others.
@@ -42,23 +43,25 @@ class Counters:
     recent_seconds: float = 0.0
 
 
-class Session:
+class Session(Generic[M]):
     """A model in training: takes steps, and can be saved between two of them and restored.
 
     Args:
         model: on the device to train on.
-        stream: where segments come from.
+        batches: what steps read.
         config: the recipe's training section.
+        objective: what steps lose.
     """
 
-    def __init__(self, model: CausalModel, stream: TokenStream, config: TrainConfig):
+    def __init__(self, model: M, batches: Batches, config: TrainConfig, objective: Objective[Any] = NEXT_TOKEN):
         self.model = model.train()
         self.optimizer = build_optimizer(model, config)
         self.counters = Counters(torch.get_num_threads())
         self.device = next(model.parameters()).device
-        self._stream = stream
+        self._batches = batches
         self._config = config
-        self._memory = model.init_state(config.batch_size)
+        self._objective = objective
+        self._memory = self._objective.init_state(model, config.batch_size)
         auxiliary = model.auxiliary_parameters()
         others = set(model.parameters()) - set(auxiliary)
         self._clipped = {"grad_norm": [parameter for parameter in model.parameters() if parameter in others]}
@@ -66,7 +69,7 @@ class Session:
             self._clipped["auxiliary_grad_norm"] = auxiliary
 
     def step(self) -> dict[str, float]:
-        """Train on the next segments; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
+        """Train on the next batch; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
 
         Raises:
             FloatingPointError: a loss or a gradient is not finite; the weights are left as they were.
@@ -79,20 +82,18 @@ class Session:
         accumulating = counters.step - self._config.update_every_after
         num_accumulated = self._config.update_every if accumulating > 0 else 1
 
-        inputs, targets = (tokens.to(self.device) for tokens in self._stream.next())
+        batch = tuple(tensor.to(self.device) for tensor in self._batches.next())
         with computing(self._config, self.device):
-            out = self.model(inputs, self._memory)
-            losses = {"loss": self.model.head.nll(out.hidden, targets).mean()}
-        losses |= {f"auxiliary/{name}": loss for name, loss in out.losses.items()}
+            losses, memory = self._objective.losses(self.model, batch, self._memory)
         summands = torch.stack([*losses.values()])
         (summands.sum() / num_accumulated).backward()
         values = dict(zip(losses, summands.tolist(), strict=True))
         self._check_finite(values)
         if accumulating % num_accumulated == 0:
             self._update()
-        self._memory = out.state.detach()
+        self._memory = memory.detach()
 
-        counters.cursor = self._stream.cursor
+        counters.cursor = self._batches.cursor
         for name, value in values.items():
             counters.recent_losses.setdefault(name, []).append(value)
         elapsed = time.perf_counter() - start
@@ -140,7 +141,7 @@ class Session:
             self._restore_tensors(tensors)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise SeqmemError(f"{folder}: training cannot go on from here ({error}); remove this checkpoint") from None
-        self._stream.cursor = self.counters.cursor
+        self._batches.cursor = self.counters.cursor
         # The order of a sum depends on the number of threads, so the run keeps it unless told otherwise.
         torch.set_num_threads(self._config.num_threads or self.counters.num_threads)
         self.counters.num_threads = torch.get_num_threads()

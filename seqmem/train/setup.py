@@ -1,6 +1,7 @@
 """From a recipe and perhaps a checkpoint to a session ready for its next step."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,10 +13,12 @@ from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_tokens
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
-from seqmem.models import build_model, model_config
+from seqmem.models.base import CausalModel
 from seqmem.ops import Ops
 from seqmem.train.checkpoint import load_recipe_of, load_vocabulary, load_weights, newest_checkpoint, vocabulary_folder
 from seqmem.train.device import default_device, keep_freed_memory
+from seqmem.train.next_token import NextToken
+from seqmem.train.objective import M, Objective, objective_of
 from seqmem.train.session import Session
 
 SECTIONS = ("data", "tokenizer", "codec", "model")
@@ -67,24 +70,32 @@ def _new_text(recipe: Recipe) -> tuple[Tokenizer, TokenizedCorpus]:
     return tokenizer, TokenizedCorpus.build(corpus, tokenizer)
 
 
-def start_session(recipe: Recipe, vocabulary: Vocabulary, corpus: Tokens, ops: Ops, checkpoint: Path | None) -> Session:
-    """A model with its stream and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
-    session = new_session(recipe, vocabulary.vocab_size, corpus.splits["train"], ops)
+def start_session(
+    recipe: Recipe, vocabulary: Vocabulary, corpus: Tokens, ops: Ops, checkpoint: Path | None
+) -> Session[Any]:
+    """A model with its batches and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
+    objective = objective_of(recipe)
+    model = _new_model(recipe, objective, vocabulary.vocab_size, ops)
+    batches = objective.batches(corpus, vocabulary, model.config, recipe.train)
+    session = Session(model, batches, recipe.train, objective)
     if checkpoint:
         load_weights(session.model, checkpoint)
         session.restore(checkpoint)
     return session
 
 
-def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -> Session:
-    """The recipe's model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
+def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -> Session[CausalModel]:
+    """The recipe's causal model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
+    model = _new_model(recipe, NextToken(), vocab_size, ops)
+    return Session(model, TokenStream(tokens, recipe.train.batch_size, model.config.unroll_len), recipe.train)
+
+
+def _new_model(recipe: Recipe, objective: Objective[M], vocab_size: int, ops: Ops) -> M:
+    """The recipe's model, initialised by ``train.seed``, in a process made ready for training it."""
     if recipe.train.num_threads:
         torch.set_num_threads(recipe.train.num_threads)
     # Moments of rarely seen embeddings decay into denormal numbers, which slow a CPU down many times over.
     torch.set_flush_denormal(True)
     keep_freed_memory()
     torch.manual_seed(recipe.train.seed)
-    decided = recipe.vocabulary_settings | {"vocab_size": vocab_size}
-    config = model_config(recipe.model_name, **recipe.model_overrides, **decided)
-    model = build_model(config, ops).to(default_device())
-    return Session(model, TokenStream(tokens, recipe.train.batch_size, config.unroll_len), recipe.train)
+    return objective.build(objective.model_config(recipe, vocab_size), ops).to(default_device())

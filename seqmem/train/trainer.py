@@ -12,12 +12,11 @@ from seqmem.errors import SeqmemError
 from seqmem.ops import bind
 from seqmem.train.checkpoint import newest_checkpoint, save_checkpoint, vocabulary_folder
 from seqmem.train.device import default_device, peak_memory, reset_peak_memory
-from seqmem.train.evaluate import at_eval_lengths, evaluate
 from seqmem.train.interrupt import Interrupt
 from seqmem.train.metrics import MetricsLog
+from seqmem.train.objective import objective_of
 from seqmem.train.precision import compute_dtype, computing
-from seqmem.train.progress import StatusLine
-from seqmem.train.sample import leave_sample
+from seqmem.train.progress import BITS_PER, StatusLine
 from seqmem.train.setup import prepare_data, start_session, starting_point
 
 
@@ -45,6 +44,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run_dir: Path, resume: bool, console: Console):
         checkpoint = starting_point(recipe, run_dir, resume)
+        self._objective = objective_of(recipe)
         self._console = console
         self._ops = bind(recipe.backend)
         self._computed_by = self._ops.describe(default_device().type, compute_dtype(recipe.train))
@@ -55,7 +55,8 @@ class Trainer:
         self._vocabulary, self._corpus = prepare_data(recipe, run_dir, checkpoint)
         self._session = start_session(recipe, self._vocabulary, self._corpus, self._ops, checkpoint)
         reset_peak_memory(self._session.device)
-        self._tokens_per_unit = self._vocabulary.tokens_per_unit(self._corpus.splits["train"])
+        self._tokens_a_step = recipe.train.batch_size * self._objective.row_len(self._session.model.config)
+        self._units = self._objective.units(self._corpus, self._vocabulary)
         self._recipe = recipe
         self._run_dir = run_dir
 
@@ -84,8 +85,7 @@ class Trainer:
         config, session = self._recipe.train, self._session
         step = session.counters.step
         log = MetricsLog(self._run_dir, step, config.tensorboard)
-        tokens_a_step = config.batch_size * session.model.config.unroll_len
-        status = StatusLine(self._console, step, config.steps, tokens_a_step, self._vocabulary.unit)
+        status = StatusLine(self._console, step, config.steps, self._tokens_a_step)
         with log, status, Interrupt(self._console) as interrupt:
             stopping = step >= config.steps
             while not stopping:
@@ -107,8 +107,9 @@ class Trainer:
         return step >= config.steps
 
     def conclude(self) -> None:
-        """Leave a sample in the run's folder and say what can be done with the run."""
-        self._say(leave_sample(self._session.model.eval(), self._vocabulary, self._recipe, self._run_dir))
+        """Leave in the run's folder what it is to be judged by and say what can be done with the run."""
+        model = self._session.model.eval()
+        self._say(self._objective.conclude(model, self._vocabulary, self._recipe, self._run_dir))
 
     def _step(self) -> dict[str, float]:
         try:
@@ -119,14 +120,14 @@ class Trainer:
 
     def _measure(self, norms: dict[str, float]) -> dict[str, float]:
         """The record of the steps since the last one."""
-        session, config = self._session, self._recipe.train
+        session = self._session
         losses, seconds = session.take_recent()
         loss = fmean(losses["loss"])
-        num_tokens = len(losses["loss"]) * config.batch_size * session.model.config.unroll_len
+        num_tokens = len(losses["loss"]) * self._tokens_a_step
         return {
             "step": session.counters.step,
             "loss": loss,
-            f"bits_per_{self._vocabulary.unit}": loss / math.log(2) * self._tokens_per_unit,
+            **{f"{BITS_PER}{unit}": loss / math.log(2) * number for unit, number in self._units.items()},
             **norms,
             "lr": session.optimizer.param_groups[0]["lr"],
             "tokens_per_second": num_tokens / seconds,
@@ -137,20 +138,14 @@ class Trainer:
 
     def _validate(self) -> dict[str, float | None]:
         """Measure the model on the validation split; the record has the keys of ``eval.json`` with a prefix."""
-        config = self._recipe.eval
-        model = at_eval_lengths(self._session.model, config)
-        with computing(self._recipe.train, self._session.device):
-            evaluation = evaluate(
-                model,
-                self._corpus.splits["validation"],
-                self._vocabulary,
-                starts=self._corpus.starts.get("validation"),
-                batch_size=config.batch_size,
-                text="validation split",
+        session, recipe = self._session, self._recipe
+        with computing(recipe.train, session.device):
+            evaluation = self._objective.evaluate(
+                session.model, self._corpus, self._vocabulary, "validation", recipe.eval, "validation split"
             )
-        self._say(f"step {self._session.counters.step}  validation  {evaluation.summary()}")
+        self._say(f"step {session.counters.step}  validation  {evaluation.summary()}")
         measures = {f"validation_{name}": value for name, value in evaluation.measures().items()}
-        return {"step": self._session.counters.step, **measures, "seconds": self._session.counters.seconds}
+        return {"step": session.counters.step, **measures, "seconds": session.counters.seconds}
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,110 @@
+"""What a recipe trains for: what a step reads and loses, and how a split is measured."""
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from seqmem.config import EvalConfig, Recipe, TrainConfig
+from seqmem.data.tokens import Tokens
+from seqmem.data.vocabulary import Vocabulary
+from seqmem.models.model import Model
+from seqmem.models.registry import Registry
+from seqmem.ops import Ops
+from seqmem.state import State
+from seqmem.train.evaluation import Measurement
+
+M = TypeVar("M", bound=Model)
+
+Batch = tuple[Tensor, ...]
+"""What a step reads; the objective that made it knows what each tensor is."""
+
+
+class Batches(Protocol):
+    """Training batches without end, the same ones again from the same ``cursor``."""
+
+    cursor: int
+
+    def next(self) -> Batch:
+        """The next batch, on the CPU."""
+
+
+class Objective(ABC, Generic[M]):
+    """A way to train and to measure models of one kind; it holds settings alone, no data and no place in them.
+
+    Attributes:
+        models: the table that the recipe's model is in.
+        rows: what the rows of a batch are called.
+    """
+
+    models: ClassVar[Registry[Any]]
+    rows: ClassVar[str]
+
+    def model_config(self, recipe: Recipe, vocab_size: int | None = None) -> Any:
+        """Configuration of the recipe's model over ``vocab_size`` ids of text or sound; the recipe's when absent."""
+        decided = recipe.vocabulary_settings | ({} if vocab_size is None else {"vocab_size": vocab_size})
+        return self.models.config(recipe.model_name, **recipe.model_overrides, **decided)
+
+    def build(self, config: Any, ops: Ops) -> M:
+        """The model that is trained."""
+        return self.models.build(config, ops)
+
+    @abstractmethod
+    def row_len(self, config: Any) -> int:
+        """Tokens of a row of a batch, at most."""
+
+    @abstractmethod
+    def batches(self, tokens: Tokens, vocabulary: Vocabulary, config: Any, training: TrainConfig) -> Batches:
+        """What steps read of the training split, by a model of ``config``."""
+
+    @abstractmethod
+    def example(self, config: Any, batch_size: int) -> Batch:
+        """A batch of the largest size, of any content."""
+
+    def init_state(self, model: M, batch_size: int) -> State:
+        """What a step hands to the next one, before the first."""
+        return State()
+
+    @abstractmethod
+    def losses(self, model: M, batch: Batch, state: State) -> tuple[dict[str, Tensor], State]:
+        """What a step minimises the sum of, and what it hands on.
+
+        Returns:
+            ``loss``, a mean in nats, and ``auxiliary/NAME`` the others; scalars.
+        """
+
+    def units(self, tokens: Tokens, vocabulary: Vocabulary) -> dict[str, float]:
+        """How many losses there are for each unit that they are also told by, as ``bits_per_UNIT``."""
+        return {}
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: M,
+        tokens: Tokens,
+        vocabulary: Vocabulary,
+        split: str,
+        config: EvalConfig,
+        text: str,
+        windows: tuple[int, int] | None = None,
+    ) -> Measurement:
+        """Measure ``model``, in any mode, on a split.
+
+        Args:
+            text: what the split is, for the report.
+            windows: context and stride, where windows that overlap are to be read.
+
+        Raises:
+            SeqmemError: nothing to measure, or ``config`` or ``windows`` has what the model has not.
+        """
+
+    @abstractmethod
+    def conclude(self, model: M, vocabulary: Vocabulary, recipe: Recipe, run_dir: Path) -> str:
+        """Leave in ``run_dir`` what a finished run is to be judged by; say what it is and what to do next."""
+
+
+def objective_of(recipe: Recipe) -> Objective[Any]:
+    """The objective that the recipe's sections ask for."""
+    return import_module("seqmem.train.next_token").NextToken()
