@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
@@ -16,6 +17,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from seqmem.errors import SeqmemError, nearest
+
+BYTE_VOCAB_SIZE = 257
+MIN_PIECES = 260
 
 
 class Section(BaseModel):
@@ -28,6 +32,8 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
+    ``path`` is a folder or a single file; with tokenizer.kind = "bytes" the file may hold anything.
+
     ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for. A recipe that comes
     without its data says in ``download`` where that is to be had.
     """
@@ -35,6 +41,11 @@ class DataConfig(Section):
     corpus: Literal["kjv", "plucked-strings", "sine"] = "kjv"
     path: Path | None = None
     download: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the files or the corpus."""
+        return self.path.name if self.path else self.corpus
 
     @field_validator("path")
     @classmethod
@@ -44,10 +55,23 @@ class DataConfig(Section):
 
 
 class TokenizerConfig(Section):
-    """A SentencePiece model trained by the recipe on its training split."""
+    """How text becomes tokens.
 
-    kind: Literal["unigram", "bpe"] = "unigram"
-    vocab_size: int = Field(4096, gt=260)
+    ``unigram`` and ``bpe`` are SentencePiece models that the recipe trains on its training split. With ``bytes``, every
+    byte is a token, and one more begins documents: ``vocab_size`` is 257 whatever it says.
+    """
+
+    kind: Literal["unigram", "bpe", "bytes"] = "unigram"
+    vocab_size: int = Field(4096, validate_default=True)
+
+    @field_validator("vocab_size")
+    @classmethod
+    def _of_its_kind(cls, vocab_size: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "bytes":
+            return BYTE_VOCAB_SIZE
+        if vocab_size <= MIN_PIECES:
+            raise ValueError(f"give more than {MIN_PIECES}: every byte is a piece, too")
+        return vocab_size
 
 
 class CodecConfig(Section):

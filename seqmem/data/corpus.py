@@ -1,4 +1,4 @@
-"""A corpus: named documents in three splits, from a folder of text files or from the installation."""
+"""A corpus: named documents in three splits, from a folder of text files, from a file or from the installation."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,19 @@ class Corpus:
     splits: dict[str, list[Document]]
 
 
-def load_corpus(config: DataConfig) -> Corpus:
-    """The corpus a recipe names: the folder ``path`` where given, else the embedded ``corpus``.
+def load_corpus(config: DataConfig, as_bytes: bool = False) -> Corpus:
+    """The corpus a recipe names: the folder or file ``path`` where given, else the embedded ``corpus``.
+
+    Args:
+        config: the recipe's section.
+        as_bytes: of a file, see :func:`seqmem.data.file.load`.
 
     Raises:
-        SeqmemError: the folder is missing or holds no usable text, or the embedded text is not installed.
+        SeqmemError: folder or file are missing or hold no usable text, or the embedded text is not installed.
     """
-    # Imported here because both modules build on the types above.
-    from seqmem.data import folder, kjv
+    # Imported here because these modules build on the types above.
+    from seqmem.data import file, folder, kjv
 
+    if config.path and config.path.is_file():
+        return file.load(config.path, as_bytes)
     return folder.load(config.path) if config.path else kjv.load()

@@ -21,14 +21,13 @@ def load(path: Path) -> Corpus:
         SeqmemError: no such folder, no .txt in it, an empty or non-UTF-8 file, or too little text for a split.
     """
     if not path.is_dir():
-        reason = "is a file; name the folder that holds it" if path.exists() else "does not exist"
-        raise SeqmemError(f"data folder '{path}' {reason}")
+        raise SeqmemError(f"data '{path}' does not exist; name a folder of .txt files, or a file")
     if any((path / name).is_dir() for names in SUBFOLDERS.values() for name in names):
         splits, how = {split: _subfolder(path, split) for split in SPLITS}, "split by subfolders"
     else:
         documents = _documents(path)
         if len(documents) < PERIOD:
-            splits, how = _cut_each(documents), "each file cut 90/5/5"
+            splits, how = cut_each(documents), "each file cut 90/5/5"
         else:
             splits, how = _deal(documents), f"split by file: validation and test get one each of every {PERIOD}"
     for split in ("train", "validation"):
@@ -52,10 +51,11 @@ def _documents(folder: Path) -> list[Document]:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".txt" and file.is_file())
     if not files:
         raise SeqmemError(f"data folder '{folder}' holds no .txt file; put UTF-8 text files into it")
-    return [Document(file.stem, _read(file)) for file in files]
+    return [Document(file.stem, read_text(file)) for file in files]
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A file of UTF-8, byte for byte."""
     try:
         text = file.read_bytes().decode("utf-8")  # read_text would turn \r\n into \n
     except UnicodeDecodeError as error:
@@ -73,7 +73,8 @@ def _deal(documents: list[Document]) -> dict[str, list[Document]]:
     return splits
 
 
-def _cut_each(documents: list[Document]) -> dict[str, list[Document]]:
+def cut_each(documents: list[Document]) -> dict[str, list[Document]]:
+    """Of every document its first 90 %, the next 5 % and the last 5 %, cut at line borders."""
     splits: dict[str, list[Document]] = {split: [] for split in SPLITS}
     for document in documents:
         text = document.text

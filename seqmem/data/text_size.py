@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import TokenArray
 
 
@@ -16,7 +16,7 @@ class TextSize(NamedTuple):
     num_words: int
 
 
-def text_size(tokens: TokenArray, tokenizer: Tokenizer, chunk_len: int = 1 << 12) -> TextSize:
+def text_size(tokens: TokenArray, tokenizer: TextVocabulary, chunk_len: int = 1 << 12) -> TextSize:
     """Measure documents laid end to end.
 
     Args:

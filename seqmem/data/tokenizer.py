@@ -10,7 +10,7 @@ import numpy as np
 import sentencepiece
 
 from seqmem.config import TokenizerConfig
-from seqmem.data.vocabulary import TokenArray, Vocabulary
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "tokenizer.model"
@@ -18,17 +18,12 @@ MAX_CHARACTERS = 10_000_000  # more text teaches a tokenizer nothing and takes m
 SPACE = "▁"  # SentencePiece writes a space as U+2581
 
 
-class Tokenizer(Vocabulary):
+class Tokenizer(TextVocabulary):
     """Text <-> token ids, losslessly: what has no piece of its own is spelled in bytes.
 
     Attributes:
-        vocab_size: number of ids.
-        bos_id: the id that begins every document, the only one of ``bos_ids``; it stands for no text.
-        hash: 16 hex digits of the model's SHA-256; equal hashes mean equal tokens.
-        num_bytes: ``[vocab_size]`` int64, the UTF-8 bytes each id stands for.
+        hash: 16 hex digits of the model's SHA-256.
     """
-
-    unit = "byte"
 
     def __init__(self, model: bytes):
         self._model = model
@@ -86,22 +81,8 @@ class Tokenizer(Vocabulary):
         ids = first + [index for other in others for index in (*self._space_ids, *other)]
         return np.array(ids, dtype=self._dtype)
 
-    def encode_documents(self, texts: Iterable[str]) -> np.ndarray:
-        """Documents laid end to end, each begun by :attr:`bos_id`: ``[N]``."""
-        bos = np.array([self.bos_id], dtype=self._dtype)
-        return np.concatenate([part for text in texts for part in (bos, self.encode(text))] or [bos[:0]])
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``; bytes that are not UTF-8, as a model may sample them, become U+FFFD."""
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The UTF-8 bytes of ``ids``; a character may be spread over several."""
         return b"".join(self._bytes[index] for index in ids)
-
-    def tokens_per_unit(self, tokens: TokenArray) -> float:
-        counts = np.bincount(tokens[:], minlength=self.vocab_size)
-        return len(tokens) / int(counts @ self.num_bytes)
 
     def describe(self) -> str:
         return f"SentencePiece, {self.vocab_size:,} pieces, {self.hash}"

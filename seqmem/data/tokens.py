@@ -10,10 +10,11 @@ import numpy as np
 from seqmem.config import DataConfig
 from seqmem.data.atomic import atomic_folder
 from seqmem.data.audio_tokens import AudioCorpus
+from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.codec import Codec
 from seqmem.data.corpus import SPLITS, Corpus, load_corpus
 from seqmem.data.sounds import load_sounds
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import Vocabulary
 
 
@@ -30,7 +31,7 @@ class TokenizedCorpus:
     starts: ClassVar[dict[str, np.ndarray]] = {}
 
     @classmethod
-    def build(cls, corpus: Corpus, tokenizer: Tokenizer) -> Self:
+    def build(cls, corpus: Corpus, tokenizer: TextVocabulary) -> Self:
         """Encode every split."""
         splits = {
             split: tokenizer.encode_documents(document.text for document in documents)
@@ -65,8 +66,8 @@ def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
     """
     if isinstance(vocabulary, Codec):
         return AudioCorpus.build(load_sounds(data, vocabulary.sample_rate), vocabulary)
-    assert isinstance(vocabulary, Tokenizer)
-    return TokenizedCorpus.build(load_corpus(data), vocabulary)
+    assert isinstance(vocabulary, TextVocabulary)
+    return TokenizedCorpus.build(load_corpus(data, isinstance(vocabulary, ByteTokenizer)), vocabulary)
 
 
 def saved_tokens(folder: Path, vocabulary: Vocabulary, data: DataConfig) -> Tokens:

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 
 import torch
 
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.layers.head import Sampler
 from seqmem.models.base import CausalModel
 
 
 @torch.no_grad()
-def generate(model: CausalModel, tokenizer: Tokenizer, prompt: str, tokens: int, sampler: Sampler) -> Iterator[str]:
+def generate(
+    model: CausalModel, tokenizer: TextVocabulary, prompt: str, tokens: int, sampler: Sampler
+) -> Iterator[str]:
     """Continue ``prompt``, which is read as the beginning of a document.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqmem.config import Recipe
 from seqmem.data.codec import Codec
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokenizers import saved_tokenizer
 from seqmem.data.tokens import Tokens, saved_tokens
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
@@ -77,7 +77,7 @@ def read_data(path: Path, recipe: Recipe) -> tuple[Vocabulary, Tokens]:
     folder = path / "tokens"
     if not folder.is_dir():
         raise SeqmemError(f"run '{path}' has no folder tokens; make it anew by seqmem train --resume {path}")
-    vocabulary = (Codec if recipe.codec else Tokenizer).load(path / vocabulary_folder(recipe))
+    vocabulary = (Codec.load if recipe.codec else saved_tokenizer)(path / vocabulary_folder(recipe))
     return vocabulary, saved_tokens(folder, vocabulary, recipe.data)
 
 

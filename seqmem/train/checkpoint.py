@@ -15,7 +15,8 @@ from safetensors.torch import load_model, save_model
 from seqmem.config import Recipe, validated
 from seqmem.data.atomic import PARTIAL, atomic_folder
 from seqmem.data.codec import Codec
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
+from seqmem.data.tokenizers import saved_tokenizer
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
@@ -85,9 +86,9 @@ def load_weights(model: Model, checkpoint: Path) -> None:
         raise SeqmemError(f"{file} cannot be read ({reason}); use another checkpoint of the run") from None
 
 
-def load_tokenizer(path: Path | str) -> Tokenizer:
+def load_tokenizer(path: Path | str) -> TextVocabulary:
     """The tokenizer of a run or checkpoint folder."""
-    return Tokenizer.load(find_checkpoint(path) / "tokenizer")
+    return saved_tokenizer(find_checkpoint(path) / "tokenizer")
 
 
 def load_codec(path: Path | str) -> Codec:

@@ -16,7 +16,7 @@ from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.codec import Codec
 from seqmem.data.stream import evaluation_segments, overlapping_windows
 from seqmem.data.text_size import text_size
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokens import read_tokens, saved_tokens
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
@@ -98,7 +98,7 @@ def _size(tokens: TokenArray, vocabulary: Vocabulary, starts: np.ndarray | None,
         if not num_samples:
             raise SeqmemError(f"evaluation sound '{text}' is empty; give another split or folder")
         return {"num_samples": num_samples, "codec": vocabulary.config.model_dump()}
-    assert isinstance(vocabulary, Tokenizer)
+    assert isinstance(vocabulary, TextVocabulary)
     num_bytes, num_words = text_size(tokens, vocabulary)
     if not num_words:
         raise SeqmemError(f"evaluation text '{text}' has no words; give another split or folder")
@@ -131,7 +131,7 @@ def evaluate_run(
     Args:
         path: a run or checkpoint folder.
         split: ``"validation"`` or ``"test"``, of the run's own text or of ``data``.
-        data: a folder of .txt files, or of sounds, instead.
+        data: a folder of .txt files, a file, or sounds, instead.
         segment_len, mem_len, cmem_len, backend: instead of the recipe's; memory in slots, or one number a layer.
         windows: see :func:`evaluate`.
     """

@@ -6,7 +6,7 @@ import torch
 
 from seqmem.config import Recipe
 from seqmem.data.codec import Codec
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.generate.audio import write_sound
 from seqmem.generate.sampling import Sampler
@@ -22,7 +22,7 @@ def leave_sample(model: CausalModel, vocabulary: Vocabulary, recipe: Recipe, run
         file = run_dir / "sample.wav"
         write_sound(model, vocabulary, file, options.seconds, sampler)
         return f"\n{file}: {options.seconds:g} s\nNext: seqmem generate-audio {run_dir}\n      seqmem eval {run_dir}"
-    assert isinstance(vocabulary, Tokenizer)
+    assert isinstance(vocabulary, TextVocabulary)
     text = options.prompt + "".join(generate(model, vocabulary, options.prompt, options.tokens, sampler))
     (run_dir / "sample.txt").write_text(text, encoding="utf-8")
     return f'\n{text}\n\nNext: seqmem generate {run_dir} --prompt "..."\n      seqmem eval {run_dir}'

@@ -9,7 +9,8 @@ from seqmem.config import Recipe
 from seqmem.data.codec import Codec
 from seqmem.data.corpus import load_corpus
 from seqmem.data.stream import TokenStream
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
+from seqmem.data.tokenizers import new_tokenizer
 from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_tokens
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
@@ -63,10 +64,10 @@ def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tupl
     return vocabulary, tokens
 
 
-def _new_text(recipe: Recipe) -> tuple[Tokenizer, TokenizedCorpus]:
+def _new_text(recipe: Recipe) -> tuple[TextVocabulary, TokenizedCorpus]:
     """A tokenizer trained on the corpus that it then encodes."""
-    corpus = load_corpus(recipe.data)
-    tokenizer = Tokenizer.train((document.text for document in corpus.splits["train"]), recipe.tokenizer)
+    corpus = load_corpus(recipe.data, recipe.tokenizer.kind == "bytes")
+    tokenizer = new_tokenizer((document.text for document in corpus.splits["train"]), recipe.tokenizer)
     return tokenizer, TokenizedCorpus.build(corpus, tokenizer)
 
 

@@ -10,7 +10,9 @@ from seqmem.config import DataConfig
 from seqmem.data.corpus import Corpus, load_corpus
 from seqmem.errors import SeqmemError
 
-PG19 = Path(__file__).parents[3] / "shared" / "data" / "pg19"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+PG19 = DATA / "pg19"
+ENWIK8 = DATA / "bytes" / "enwik8.first1071051"
 
 
 def names(corpus: Corpus) -> dict[str, list[str]]:
@@ -111,11 +113,53 @@ def test_unusable_folders_are_errors(tmp_path, texts, message):
         load(tmp_path)
 
 
-def test_missing_folder_and_a_file_in_its_place(tmp_path):
-    with pytest.raises(SeqmemError, match="does not exist"):
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(SeqmemError, match=r"does not exist; name a folder of \.txt files, or a file"):
         load(tmp_path / "nowhere")
-    with pytest.raises(SeqmemError, match="is a file; name the folder"):
-        load(write(tmp_path, {"a.txt": "text"}) / "a.txt")
+
+
+def test_a_file_of_text_is_cut_at_line_borders(tmp_path):
+    text = "".join(f"line {index}\n" for index in range(500))
+    corpus = load(write(tmp_path, {"a.txt": text}) / "a.txt")
+    parts = [document.text for split in corpus.splits.values() for document in split]
+    assert "".join(parts) == text
+    assert all(part.endswith("\n") for part in parts)
+    assert corpus.name == "a.txt"
+    assert "cut 90/5/5 at line borders" in corpus.note
+
+
+@pytest.mark.parametrize("num_bytes", [100, 999, 1023])
+def test_a_file_of_bytes_is_cut_at_exact_bytes(tmp_path, num_bytes):
+    content = bytes(index * 37 % 256 for index in range(num_bytes))
+    corpus = load_corpus(DataConfig(path=write(tmp_path, {"noise": content}) / "noise"), as_bytes=True)
+    parts = [document.text.encode("utf-8", "surrogateescape") for split in corpus.splits.values() for document in split]
+    assert b"".join(parts) == content
+    assert list(map(len, parts)) == [
+        num_bytes * 90 // 100,
+        num_bytes * 95 // 100 - num_bytes * 90 // 100,
+        num_bytes - num_bytes * 95 // 100,
+    ]
+    assert "by bytes" in corpus.note
+
+
+@pytest.mark.parametrize(
+    ("content", "as_bytes", "message"),
+    [
+        (b"good \xff bad", False, "not UTF-8 at byte 5"),
+        (b"short", True, "too little text to make a validation split; name a larger file"),
+        (b"", True, "too little text to make a train split"),
+    ],
+)
+def test_unusable_files_are_errors(tmp_path, content, as_bytes, message):
+    with pytest.raises(SeqmemError, match=message):
+        load_corpus(DataConfig(path=write(tmp_path, {"a.txt": content}) / "a.txt"), as_bytes)
+
+
+@pytest.mark.skipif(not ENWIK8.is_file(), reason="needs ../shared/data/bytes")
+def test_the_beginning_of_enwik8_is_cut_as_the_whole_is():
+    splits = load_corpus(DataConfig(path=ENWIK8), as_bytes=True).splits
+    sizes = [len(document.text.encode("utf-8", "surrogateescape")) for split in splits.values() for document in split]
+    assert sizes == [963945, 53553, 53553]
 
 
 @pytest.mark.skipif(not PG19.is_dir(), reason="needs ../shared/data/pg19")
