@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from seqmem.config import DataConfig
 from seqmem.errors import SeqmemError
 from seqmem.report.curve import ValidationCurve
 from seqmem.report.entries import Entry
@@ -128,6 +129,11 @@ class Comparison:
     def measure(self) -> Measure:
         """That of all runs."""
         return measure_of(self.entries[0].runs[0].recipe)
+
+    @property
+    def data(self) -> DataConfig:
+        """That of all runs."""
+        return self.entries[0].runs[0].recipe.data
 
     @cached_property
     def rows(self) -> list[Row]:

@@ -108,8 +108,12 @@ class Plan:
         return eval_every * math.ceil(most / eval_every * (1 - 1e-9))
 
 
-def load_plan(source: str) -> Plan:
+def load_plan(source: str, data: Path | None = None) -> Plan:
     """Read the ``compare.toml`` beside the recipe that ``source`` names.
+
+    Args:
+        source: the recipe's name or path.
+        data: instead of the recipe's ``data.path``.
 
     Raises:
         SeqmemError: no such file; an unknown key or illegal value in it or in an entry's settings; entries that cannot
@@ -128,7 +132,8 @@ def load_plan(source: str) -> Plan:
         for key in ("train.seed", "train.steps"):
             if key in changes:
                 raise SeqmemError(f"{file} [runs.{name}]: {key} is the same for all entries; remove it here")
-    settings = {name: dotted(content.all) | changes for name, changes in own.items()}
+    shared = dotted(content.all) | ({"data.path": str(data.absolute())} if data else {})
+    settings = {name: shared | changes for name, changes in own.items()}
     recipes = {name: _entry_recipe(source, f"{file} [runs.{name}]", settings[name]) for name in settings}
     check_comparable(recipes)
     return Plan(source, file.parent, content.title, content.seeds, content.baseline, settings, recipes)

@@ -54,13 +54,14 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
     return comparison
 
 
-def compare_recipe(source: str, out: Path | None, console: Console) -> Comparison | None:
+def compare_recipe(source: str, out: Path | None, console: Console, data: Path | None = None) -> Comparison | None:
     """Train what the ``compare.toml`` beside a recipe names, as far as it is not trained yet, and compare it.
 
     Args:
         source: the recipe's name or path.
         out: where runs, table, figure and speeds go; ``runs/compare-NAME`` by default.
         console: where to report.
+        data: what to train on instead of the recipe's data.
 
     Returns:
         The comparison, or None where SIGINT or SIGTERM stopped the training; the next call goes on.
@@ -68,7 +69,7 @@ def compare_recipe(source: str, out: Path | None, console: Console) -> Compariso
     Raises:
         SeqmemError: what is wrong with recipe, compare.toml or an earlier run in ``out``; a training that failed.
     """
-    plan = load_plan(source)
+    plan = load_plan(source, data)
     out = out or Path("runs") / f"compare-{plan.name}"
     with _clock(out / "cost.json") as seconds:
         measured = side_by_side(plan.recipes, None, out / "speed.json", console)

@@ -108,6 +108,18 @@ def test_a_second_call_trains_nothing(seqmem: Callable, compared: Path, workplac
     assert {file: file.read_text() for file in logs} == logs
 
 
+def test_a_recipe_is_compared_on_other_data(seqmem: Callable, compared: Path, tmp_path: Path):
+    file = tmp_path / "one.txt"
+    file.write_text("\n".join(f"The {number}th line is another." for number in range(600)))
+    finished = seqmem("compare", "--recipe", "tiny", "--data", file, "--out", tmp_path / "out")
+    assert finished.code == 0, finished.err
+    assert f"File {file}, cut 90/5/5 at line borders." in finished.out
+    assert json.loads((tmp_path / "out/expected.json").read_text())["data"] == "one.txt"
+    refused = seqmem("compare", "--recipe", "tiny", "--data", file)
+    assert "was trained with another data.path" in refused.err
+    assert "--data is what --recipe RECIPE trains on" in seqmem("compare", compared, "--data", file).err
+
+
 def test_runs_become_a_table(seqmem: Callable, compared: Path):
     finished = seqmem("compare", *sorted(compared.glob("runs/*/seed-7")), "--out", "chosen")
     assert finished.code == 0, finished.err

@@ -127,8 +127,13 @@ def test_files_of_audio_hold_no_words(of_sound: Comparison, tmp_path: Path):
 def test_what_is_expected_of_audio_is_in_bits_a_sample(of_sound: Comparison, tmp_path: Path):
     Expected.of(of_sound).save(tmp_path)
     whole = json.loads((tmp_path / "expected.json").read_text())
-    assert whole == {"tolerance_bits_per_sample": 0.1, "entries": {"an other": 2.0, "wavenet": 2.15}}
-    expected = Expected(tolerance_bits_per_sample=0.1, entries={"an other": 2.0, "wavenet": 2.3})
+    assert whole == {
+        "tolerance_bits_per_sample": 0.1,
+        "data": "sine",
+        "entries": {"an other": 2.0, "wavenet": 2.15},
+        "peak_memory_mb": {"an other": 500, "wavenet": 500},
+    }
+    expected = Expected(tolerance_bits_per_sample=0.1, data="sine", entries={"an other": 2.0, "wavenet": 2.3})
     assert expected.verdict(of_sound) == (
         "Not within 0.1 bits/sample of expected.json: wavenet 2.1500 instead of 2.3000."
     )
@@ -137,22 +142,31 @@ def test_what_is_expected_of_audio_is_in_bits_a_sample(of_sound: Comparison, tmp
 def test_what_is_expected_can_be_written_and_met(comparison: Comparison, tmp_path: Path):
     Expected.of(comparison).save(tmp_path)
     expected = Expected.load(tmp_path)
-    assert expected == Expected(tolerance_bits_per_byte=0.02, entries={"fast": 2.0, "slow": 2.15})
+    entries, memory = {"fast": 2.0, "slow": 2.15}, {"fast": 500, "slow": 500}
+    assert expected == Expected(tolerance_bits_per_byte=0.02, data="kjv", entries=entries, peak_memory_mb=memory)
     assert expected.verdict(comparison) == "All entries are within 0.02 bits/byte of expected.json."
 
 
 def test_what_is_not_as_expected_is_named(comparison: Comparison):
-    expected = Expected(tolerance_bits_per_byte=0.1, entries={"fast": 2.09, "slow": 2.3, "gone": 1.0})
+    expected = Expected(tolerance_bits_per_byte=0.1, data="kjv", entries={"fast": 2.09, "slow": 2.3, "gone": 1.0})
     assert expected.verdict(comparison) == (
         "Not within 0.1 bits/byte of expected.json: slow 2.1500 instead of 2.3000; gone is on one side only."
     )
 
 
+def test_what_is_expected_of_other_data_is_not_held_against_it(comparison: Comparison):
+    expected = Expected(tolerance_bits_per_byte=0.1, data="enwik8", entries={"fast": 1.0, "slow": 1.0})
+    assert expected.verdict(comparison) == ("expected.json has what enwik8 gives, this is kjv: nothing to hold it to.")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"entries": 3}', "key 'entries' = 3: input should be a valid dictionary"),
-        ('{"entries": {}, "tolerance": 1}', "unknown key 'tolerance'; did you mean 'tolerance_bits_per_byte'"),
+        ('{"data": "kjv", "entries": 3}', "key 'entries' = 3: input should be a valid dictionary"),
+        (
+            '{"data": "kjv", "entries": {}, "tolerance": 1}',
+            "unknown key 'tolerance'; did you mean 'tolerance_bits_per_byte'",
+        ),
         ("3", "not an expectation: .* write it again"),
         ("{", "not an expectation: .* write it again"),
     ],
