@@ -85,6 +85,17 @@ class AdaptiveSpan(WindowedTransformer):
             segment_len=256,
             max_span=1024,
         ),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            head_dim=32,
+            d_inner=688,
+            segment_len=256,
+            max_span=256,
+        ),
     }
     SIZES["text8-small"] = SIZES["enwik8-small"] | dict(vocab_size=27)
     SIZES["text8-large"] = SIZES["enwik8-large"] | dict(vocab_size=27)

@@ -57,6 +57,18 @@ class BigBirdLM(WindowedTransformer):
             dropout=0.1,
             segment_len=4096,
         ),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            head_dim=32,
+            d_inner=672,
+            segment_len=256,
+            block_size=32,
+            num_random_blocks=2,
+        ),
     }
 
     config: BigBirdLMConfig

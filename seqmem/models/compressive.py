@@ -110,7 +110,8 @@ class CompressiveTransformer(TransformerXL):
     # Published: layers, width, heads, inner width, lengths, functions, and rates, of which wt103's is 4 in one place
     # and 3 in another. Ours: small and tiny, all dropouts, wt103's cutoffs and div_value, pg19-36l's widths and heads.
     # audio-40m is the experiment on speech: layers, lengths, rate and about 40M parameters published, the rest ours.
-    # Its parameters, and those of audio-cpu, are counted with the compressions', whose own loss trains them.
+    # Its parameters, and those of audio-cpu and bytes-cpu, are counted with the compressions', which their own loss
+    # trains.
     SIZES: ClassVar[dict[str, dict]] = {
         "tiny": TransformerXL.SIZES["tiny"] | dict(cmem_len=8, compression_rate=4),
         "small": TransformerXL.SIZES["small"] | dict(cmem_len=64, compression_rate=4),
@@ -133,6 +134,7 @@ class CompressiveTransformer(TransformerXL):
         "audio-40m": TransformerXL.SIZES["audio-40m"] | dict(d_inner=880, cmem_len=768, compression_rate=4),
         "audio-cpu": TransformerXL.SIZES["audio-cpu"]
         | dict(d_model=80, num_heads=2, head_dim=40, d_inner=280, cmem_len=512, compression_rate=4),
+        "bytes-cpu": TransformerXL.SIZES["bytes-cpu"] | dict(d_inner=512, mem_len=64, cmem_len=64, compression_rate=2),
     }
 
     config: CompressiveTransformerConfig

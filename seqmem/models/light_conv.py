@@ -60,6 +60,18 @@ class LightConv(WindowedTransformer):
             segment_len=256,
             kernel_size=(3, 7, 15, 31, 31, 31),
         ),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            d_inner=640,
+            segment_len=256,
+            kernel_size=(15, 31, 63, 127),
+            dynamic=True,
+            weight_dropout=0.0,
+        ),
     }
 
     config: LightConvConfig

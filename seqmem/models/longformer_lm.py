@@ -104,6 +104,18 @@ class LongformerLM(WindowedTransformer):
             dilation=(1,) * 15 + (2,) * 5 + (3,) * 5 + (4,) * 5,
             carry=False,
         ),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            head_dim=32,
+            d_inner=640,
+            segment_len=256,
+            window=(32, 64, 128, 256),
+            dilation=(1, 1, 2, 2),
+        ),
     }
     SIZES["text8-small"] = SIZES["enwik8-small"] | dict(vocab_size=27)
     SIZES["text8-large"] = SIZES["enwik8-large"] | dict(vocab_size=27)

@@ -72,6 +72,19 @@ class SparseTransformer(WindowedTransformer):
             summary=32,
             num_summaries=4,
         ),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            head_dim=32,
+            d_inner=704,
+            segment_len=256,
+            stride=64,
+            summary=16,
+            num_summaries=4,
+        ),
     }
 
     config: SparseTransformerConfig

@@ -77,8 +77,8 @@ class TransformerXL(SegmentedTransformer):
 
     Memory may be long in some layers and short in others, and lower layers may be limited to a short range (Rae and
     Razavi 2020, arXiv 2007.03356). On waveforms ``head = "logistic-mixture"`` is the alternative to the tied softmax;
-    ``audio-40m`` has the layers, lengths and parameters of Rae et al. (2019, section 5.7), ``audio-cpu`` as many
-    parameters as the other models' size of that name.
+    ``audio-40m`` has the layers, lengths and parameters of Rae et al. (2019, section 5.7), ``audio-cpu`` and
+    ``bytes-cpu`` as many parameters as the other models' sizes of those names.
     """
 
     Config: ClassVar[type[ModelConfig]] = TransformerXLConfig
@@ -166,6 +166,17 @@ class TransformerXL(SegmentedTransformer):
             d_inner=288,
             segment_len=512,
             mem_len=512,
+        ),
+        "bytes-cpu": dict(
+            vocab_size=257,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            head_dim=32,
+            d_inner=640,
+            pre_norm=True,
+            segment_len=64,
+            mem_len=192,
         ),
     }
 
