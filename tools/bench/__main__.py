@@ -4,6 +4,7 @@ import click
 from attention import attention
 from compressive import compressive
 from generation import generation
+from longformer import longformer
 from streaming import streaming
 from targets import targets
 from training import recipe
@@ -18,6 +19,7 @@ def main() -> None:
 main.add_command(attention)
 main.add_command(compressive)
 main.add_command(generation)
+main.add_command(longformer)
 main.add_command(recipe)
 main.add_command(streaming)
 main.add_command(targets)
