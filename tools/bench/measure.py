@@ -5,6 +5,8 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -39,3 +41,23 @@ def run_among_peers(*command: str) -> None:
     from environment import peers_python
 
     sys.exit(subprocess.run([str(peers_python()), *command]).returncode)
+
+
+def in_own_process(make: Callable[[], Callable[[], object]], warm_up_turns: int = 0) -> Callable[[], object]:
+    """Turns of a contender that works in a process of its own, as its users' would; ``make`` is called there."""
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (make,))
+    for _ in range(warm_up_turns):
+        pool.submit(_turn).result()
+    return lambda: pool.submit(_turn).result()
+
+
+_prepared: list[Callable[[], object]] = []
+
+
+def _prepare(make: Callable[[], Callable[[], object]]) -> None:
+    torch.set_flush_denormal(True)
+    _prepared.append(make())
+
+
+def _turn() -> None:
+    _prepared[0]()

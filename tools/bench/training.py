@@ -1,13 +1,11 @@
 """Steps of training taking turns, each contender in a process of its own as its users' would be."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, matmul, report
+from measure import MATMUL_OPERATIONS, in_own_process, matmul, report
 
 from seqmem.config import Recipe
 from seqmem.recipe import load_recipe, parse_value
@@ -65,7 +63,22 @@ def our_step(recipe: Recipe, backend: str) -> Callable[[], object]:
 
 def side_by_side(steps: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, float]:
     """Median seconds a turn of each contender and of ``matmul``; what makes a step is called in its process."""
-    return take_turns({name: in_own_process(make) for name, make in (steps | {"matmul": matmul}).items()}, rounds)
+    turns = {
+        name: in_own_process(partial(several, make), WARM_UP_TURNS)
+        for name, make in (steps | {"matmul": matmul}).items()
+    }
+    return take_turns(turns, rounds)
+
+
+def several(make: Callable[[], Callable[[], object]]) -> Callable[[], None]:
+    """A turn of steps."""
+    step = make()
+
+    def turn() -> None:
+        for _ in range(STEPS_A_TURN):
+            step()
+
+    return turn
 
 
 def matmul_rate(seconds: dict[str, float]) -> float:
@@ -73,22 +86,3 @@ def matmul_rate(seconds: dict[str, float]) -> float:
     return STEPS_A_TURN * MATMUL_OPERATIONS / seconds.pop("matmul")
 
 
-def in_own_process(make: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Turns of a contender that works in a process of its own, its memories filled."""
-    pool = ProcessPoolExecutor(1, get_context("spawn"), prepare, (make,))
-    for _ in range(WARM_UP_TURNS):
-        pool.submit(turn).result()
-    return lambda: pool.submit(turn).result()
-
-
-prepared: list[Callable[[], object]] = []
-
-
-def prepare(make: Callable[[], Callable[[], object]]) -> None:
-    torch.set_flush_denormal(True)
-    prepared.append(make())
-
-
-def turn() -> None:
-    for _ in range(STEPS_A_TURN):
-        prepared[0]()
