@@ -1,5 +1,6 @@
-"""Causal self-attention by whole blocks, and layouts that papers give such blocks."""
+"""Causal self-attention by whole blocks, and layouts that papers give blocks."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,17 +59,40 @@ def fixed_layout(num_heads: int, pieces: int, num_summaries: int, num_pieces: in
     return (same_block | chosen[:, None]) & (piece <= piece[:, None])
 
 
+@lru_cache(maxsize=2048)
+def bigbird_layout(num_heads: int, num_blocks: int, num_random: int, seed: int) -> Bool[np.ndarray, "H n n"]:
+    """BigBird's pattern (Zaheer et al. 2020) for an encoder, of a text of at least three blocks.
+
+    A block sees itself and its two neighbours, the first and the last one, and ``num_random`` of the others; the first
+    and the last one see everything. As in the published code the second block never draws the second-last one, nor that
+    the second; that code draws from the first part of a text only, and this from all of it.
+    """
+    block = np.arange(num_blocks)
+    ends = (block == 0) | (block == num_blocks - 1)
+    seen = (np.abs(block - block[:, None]) <= 1) | ends | ends[:, None]
+    legal = np.ones_like(seen)
+    legal[[1, -2], [-2, 1]] = False
+    return _with_random(seen, legal, num_heads, num_random, seed)
+
+
 def causal_bigbird_layout(num_heads: int, num_blocks: int, num_random: int, seed: int) -> Bool[np.ndarray, "H n n"]:
     """BigBird's pattern (Zaheer et al. 2020) for a decoder, which is ours: what of it lies in the past.
 
-    A block sees itself and the one before, the first one, and ``num_random`` of the others, if there are so many; these
-    are drawn anew for every head.
+    A block sees itself and the one before, the first one, and ``num_random`` of the others, if there are so many.
     """
-    rng = np.random.default_rng(seed)
     block = np.arange(num_blocks)
     behind = block[:, None] - block
-    layout = np.repeat(((behind >= 0) & ((behind <= 1) | (block == 0)))[None], num_heads, 0)
+    seen = (behind >= 0) & ((behind <= 1) | (block == 0))
+    return _with_random(seen, behind >= 0, num_heads, num_random, seed)
+
+
+def _with_random(
+    seen: Bool[np.ndarray, "n n"], legal: Bool[np.ndarray, "n n"], num_heads: int, num_random: int, seed: int
+) -> Bool[np.ndarray, "H n n"]:
+    """What is seen, and in every row ``num_random`` of the other legal blocks, drawn anew for every head."""
+    rng = np.random.default_rng(seed)
+    layout = np.repeat(seen[None], num_heads, 0)
     for head in range(num_heads):
-        for row in range(3, num_blocks):
-            layout[head, row, rng.permutation(np.arange(1, row - 1))[:num_random]] = True
+        for row, others in enumerate(legal & ~seen):
+            layout[head, row, rng.permutation(np.flatnonzero(others))[:num_random]] = True
     return layout

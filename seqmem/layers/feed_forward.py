@@ -1,5 +1,7 @@
 """The position-wise half of a block."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
@@ -10,7 +12,9 @@ class QuickGELU(nn.Module):
         return x * (1.702 * x).sigmoid()
 
 
-def feed_forward(d_model: int, d_inner: int, dropout: float, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def feed_forward(
+    d_model: int, d_inner: int, dropout: float, activation: Callable[[], nn.Module] = nn.ReLU
+) -> nn.Sequential:
     """Linear, activation, dropout, Linear, dropout, with biases: ``[..., d_model] -> [..., d_model]``."""
     return nn.Sequential(
         nn.Linear(d_model, d_inner),

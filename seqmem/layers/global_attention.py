@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from seqmem.layers.encoder_attention import EncoderAttention
 from seqmem.ops import Band, Dense, Gather, Ops, merge
 
 
@@ -32,59 +32,47 @@ class GlobalTokens:
         return cls(mask, index, mask.gather(1, index))
 
 
-class GlobalWindowAttention(nn.Module):
+class GlobalWindowAttention(EncoderAttention):
     """Two-sided windows in a softmax with the global tokens' keys; the rows of global tokens see everything.
 
     Global tokens are keys to the others through the projections that all share. What they see themselves comes from
-    projections of its own, which start as a copy. A query that is no token gives 0.
+    projections of its own, which start as a copy.
 
     Args:
         window: neighbours on each side; Longformer's paper and Hugging Face's ``attention_window`` count both sides.
     """
 
     def __init__(self, d_model: int, num_heads: int, window: int, dilation: int, dropout: float, ops: Ops):
-        super().__init__()
-        self.heads = (num_heads, d_model // num_heads)
+        super().__init__(d_model, num_heads, dropout, ops)
         self.band = Band(window, window, dilation)
-        self.qkv = nn.Linear(d_model, 3 * d_model)
         self.global_qkv = nn.Linear(d_model, 3 * d_model)
-        self.out = nn.Linear(d_model, d_model)
-        self.dropout = dropout
-        self.ops = ops
 
     def reset_parameters(self, std: float) -> None:
         """Weights N(0, std), biases 0, global projections equal to the others."""
-        for layer in (self.qkv, self.out):
-            nn.init.normal_(layer.weight, 0, std)
-            nn.init.zeros_(layer.bias)
+        super().reset_parameters(std)
         self.global_qkv.load_state_dict(self.qkv.state_dict())
 
-    def forward(
-        self, x: Float[Tensor, "B T d"], valid: Bool[Tensor, "B T"] | None, tokens: GlobalTokens | None
-    ) -> Float[Tensor, "B T d"]:
+    def attended(
+        self, x: Float[Tensor, "B T d"], valid: Bool[Tensor, "B T"] | None, seen: GlobalTokens | None
+    ) -> Float[Tensor, "B T H D"]:
         """What the tokens see.
 
         Args:
-            valid: which are tokens; the others are padding. All when absent.
-            tokens: the global ones, all of them valid; none when absent.
+            seen: the global tokens, all of them valid; none when absent.
         """
-        dropout = self.dropout if self.training else 0.0
-        seeds = torch.randint(2**62, (2,), device=x.device) if dropout else (None, None)
-        q, k, v = self.qkv(x).unflatten(-1, (3, *self.heads)).unbind(2)
-        if tokens is None:
-            out, _ = self.ops.attend(q, k, v, self.band, valid=valid, dropout=dropout, seed=seeds[0])
-        else:
-            near = ~tokens.mask if valid is None else valid & ~tokens.mask
-            named = Gather(tokens.index, tokens.exists)
-            out, _ = merge(
-                [
-                    self.ops.attend(q, k, v, self.band, valid=near, dropout=dropout, seed=seeds[0]),
-                    self.ops.attend(q, k, v, named, dropout=dropout, seed=seeds[0]),
-                ]
-            )
-            out = self._with_rows(out, x, valid, tokens, dropout, seeds[1])
-        out = out.flatten(2) if valid is None else out.flatten(2) * valid[..., None]
-        return self.out(out)
+        q, k, v = self.projected(x)
+        dropout = self.dropped(x.device)
+        if seen is None:
+            return self.ops.attend(q, k, v, self.band, valid=valid, **dropout)[0]
+        near = ~seen.mask if valid is None else valid & ~seen.mask
+        named = Gather(seen.index, seen.exists)
+        out, _ = merge(
+            [
+                self.ops.attend(q, k, v, self.band, valid=near, **dropout),
+                self.ops.attend(q, k, v, named, **dropout),
+            ]
+        )
+        return self._with_rows(out, x, valid, seen)
 
     def _with_rows(
         self,
@@ -92,8 +80,6 @@ class GlobalWindowAttention(nn.Module):
         x: Float[Tensor, "B T d"],
         valid: Tensor | None,
         tokens: GlobalTokens,
-        dropout: float,
-        seed: Tensor | None,
     ) -> Float[Tensor, "B T H D"]:
         """The rows of global tokens replaced by what they see of all."""
         width = x.shape[2]
@@ -102,6 +88,6 @@ class GlobalWindowAttention(nn.Module):
         q = nn.functional.linear(rows, weight[:width], bias[:width]).unflatten(-1, self.heads)
         projected = nn.functional.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, *self.heads))
         k, v = projected.unbind(2)
-        seen, _ = self.ops.attend(q, k, v, Dense(), valid=valid, dropout=dropout, seed=seed)
+        seen, _ = self.ops.attend(q, k, v, Dense(), valid=valid, **self.dropped(x.device))
         row, slot = tokens.exists.nonzero(as_tuple=True)
         return out.index_put((row, tokens.index[row, slot]), seen[row, slot].to(out.dtype))

@@ -8,10 +8,15 @@ from seqmem.layers.vocabulary import Softmax
 
 
 class MaskedHead(Softmax):
-    """Linear, GELU, norm, and a softmax that shares its matrix with the embedding (Devlin et al. 2019)."""
+    """Linear, GELU, norm, and a softmax that shares its matrix with the embedding (Devlin et al. 2019).
 
-    def __init__(self, vocab_size: int, d_model: int, norm_eps: float):
+    Args:
+        gelu: how GELU is computed: ``none`` for exactly, ``tanh`` for its first approximation.
+    """
+
+    def __init__(self, vocab_size: int, d_model: int, norm_eps: float, gelu: str):
         super().__init__(vocab_size, d_model)
+        self.gelu = gelu
         self.inner = nn.Linear(d_model, d_model)
         self.norm = nn.LayerNorm(d_model, norm_eps)
 
@@ -27,4 +32,4 @@ class MaskedHead(Softmax):
 
     def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities."""
-        return super().logits(self.norm(F.gelu(self.inner(hidden))))
+        return super().logits(self.norm(F.gelu(self.inner(hidden), approximate=self.gelu)))

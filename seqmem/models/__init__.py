@@ -19,6 +19,7 @@ _CAUSAL = {
 }
 _BIDIRECTIONAL = {
     "longformer": "seqmem.models.longformer:Longformer",
+    "bigbird": "seqmem.models.bigbird:BigBird",
 }
 
 MODELS: Registry[CausalModel] = Registry(

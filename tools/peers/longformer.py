@@ -7,6 +7,7 @@ global, at places that differ from row to row. The peer pads to whole windows by
 from typing import Any
 
 import torch
+from bert_weights import copied, of_layers, of_modules, projections, randomised
 from transformers import LongformerConfig, LongformerForMaskedLM
 
 from seqmem.models.longformer import Longformer
@@ -32,47 +33,31 @@ def peer(ours: Any) -> LongformerForMaskedLM:
         attention_window=[2 * window for window in c.window],
         pad_token_id=PADDING,
     )
-    theirs = LongformerForMaskedLM(config).eval()
-    state = theirs.state_dict()
-    for name, tensor in renamed(ours).items():
-        assert state[name].shape == tensor.shape, name
-        state[name].copy_(tensor)
-    return theirs
+    return copied(LongformerForMaskedLM(config), renamed(ours))
 
 
 def renamed(ours: Any) -> dict[str, Any]:
     """Our weights under the peer's names."""
+    positions = torch.nn.functional.pad(ours.positions.weight, (0, 0, 2, 0))
     found = {
         "longformer.embeddings.word_embeddings.weight": ours.head.weight,
         "lm_head.decoder.weight": ours.head.weight,
         "lm_head.decoder.bias": ours.head.bias,
         "lm_head.bias": ours.head.bias,
         "longformer.embeddings.token_type_embeddings.weight": ours.types.weight,
-        "longformer.embeddings.position_embeddings.weight": torch.nn.functional.pad(
-            ours.positions.weight, (0, 0, 2, 0)
+        "longformer.embeddings.position_embeddings.weight": positions,
+        **of_modules(
+            {
+                "longformer.embeddings.LayerNorm": ours.embedding_norm,
+                "lm_head.dense": ours.head.inner,
+                "lm_head.layer_norm": ours.head.norm,
+            }
         ),
-    }
-    modules = {
-        "longformer.embeddings.LayerNorm": ours.embedding_norm,
-        "lm_head.dense": ours.head.inner,
-        "lm_head.layer_norm": ours.head.norm,
+        **of_layers(ours, "longformer.encoder.layer"),
     }
     for index, block in enumerate(ours.blocks):
-        layer = f"longformer.encoder.layer.{index}"
-        modules |= {
-            f"{layer}.attention.output.dense": block.attention.out,
-            f"{layer}.attention.output.LayerNorm": block.attention_norm,
-            f"{layer}.intermediate.dense": block.feed_forward[0],
-            f"{layer}.output.dense": block.feed_forward[3],
-            f"{layer}.output.LayerNorm": block.feed_forward_norm,
-        }
-        for suffix, projection in (("", block.attention.qkv), ("_global", block.attention.global_qkv)):
-            parts = zip(("query", "key", "value"), projection.weight.chunk(3), projection.bias.chunk(3), strict=True)
-            for name, weight, bias in parts:
-                found[f"{layer}.attention.self.{name}{suffix}.weight"] = weight
-                found[f"{layer}.attention.self.{name}{suffix}.bias"] = bias
-    for name, module in modules.items():
-        found |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
+        attention = f"longformer.encoder.layer.{index}.attention.self"
+        found |= projections(attention, block.attention.global_qkv, "_global")
     return found
 
 
@@ -80,9 +65,7 @@ def renamed(ours: Any) -> dict[str, Any]:
 def compare(length: int, with_globals: bool) -> float:
     """Largest difference in hidden states and logits of tokens."""
     torch.manual_seed(0)
-    ours = Longformer(Config(**SHAPES), bind("pytorch")).eval()
-    for parameter in ours.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2)
+    ours = randomised(Longformer(Config(**SHAPES), bind("pytorch")))
     theirs = peer(ours)
     ids = torch.randint(2, ours.config.vocab_size, (3, length))
     valid = torch.arange(length) < torch.tensor([[length], [length - 4], [length // 2]])
