@@ -49,8 +49,8 @@ class AdaptiveSoftmax(Head):
     """PyTorch's adaptive softmax, its class vectors shared with an adaptive embedding (Baevski and Auli 2019).
 
     Frequent tokens must have the smallest ids. Cluster i has vectors of width ``d / div_value^i``. The embedding has
-    projections of its own up to ``d``; the published code of Transformer-XL ties some of them, which PyTorch's layout
-    (a projection in every tail cluster, none in the head) does not match.
+    projections of its own up to ``d``. PyTorch has a projection in every tail cluster and none in the head; for the
+    layout of Transformer-XL's authors see :class:`seqmem.layers.projected_softmax.ProjectedSoftmax`.
 
     Args:
         cutoffs: first id of every cluster but the first.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seqmem.layers.attention import Block, RelativeTerms, SelfAttention
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.logistics import EmbeddingLogisticMixture
+from seqmem.layers.projected_softmax import ProjectedSoftmax
 from seqmem.layers.vocabulary import AdaptiveSoftmax, TiedSoftmax
 from seqmem.models.base import CausalModel, GenerationStep, Output, split_at_borders
 from seqmem.models.segmented_config import SegmentedConfig
@@ -73,7 +74,7 @@ class SegmentedTransformer(CausalModel):
     """Blocks, vocabulary and clock; subclasses say how positions enter and what memory is."""
 
     config: SegmentedConfig
-    head: TiedSoftmax | AdaptiveSoftmax | EmbeddingLogisticMixture
+    head: TiedSoftmax | AdaptiveSoftmax | ProjectedSoftmax | EmbeddingLogisticMixture
     blocks: nn.ModuleList
 
     def __init__(self, config: SegmentedConfig, ops: Ops):
@@ -85,10 +86,15 @@ class SegmentedTransformer(CausalModel):
         self.final_norm = nn.LayerNorm(config.d_model) if config.pre_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
 
-    def _head(self) -> TiedSoftmax | AdaptiveSoftmax | EmbeddingLogisticMixture:
+    def _head(self) -> TiedSoftmax | AdaptiveSoftmax | ProjectedSoftmax | EmbeddingLogisticMixture:
         c = self.config
         if c.head == "logistic-mixture":
             return EmbeddingLogisticMixture(c.vocab_size, c.d_model, c.num_logistics)
+        if c.projected:
+            projected = c.projected
+            return ProjectedSoftmax(
+                c.vocab_size, c.d_model, c.cutoffs, int(c.div_value), projected.d_embed, projected.tied
+            )
         if c.cutoffs:
             return AdaptiveSoftmax(c.vocab_size, c.d_model, c.cutoffs, c.div_value)
         return TiedSoftmax(c.vocab_size, c.d_model)

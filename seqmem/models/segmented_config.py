@@ -1,8 +1,19 @@
 """What the segmented transformers' configurations have in common."""
 
-from pydantic import Field, model_validator
+from itertools import pairwise
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seqmem.models.head_choice import HeadChoice
+
+
+class Projected(BaseModel):
+    """What the adaptive softmax of Transformer-XL's authors has besides ``cutoffs`` and ``div_value``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    d_embed: int = Field(gt=0, description="width of the first cluster's vectors")
+    tied: tuple[bool, ...] = Field(description="for each cluster, whether embedding and softmax share a projection")
 
 
 class SegmentedConfig(HeadChoice):
@@ -18,10 +29,30 @@ class SegmentedConfig(HeadChoice):
     pre_norm: bool = Field(False, description="pre-LN blocks and a final LN; the papers are post-LN")
     cutoffs: tuple[int, ...] = Field((), description="adaptive softmax clusters; plain softmax when empty")
     div_value: float = Field(1.0, ge=1)
+    projected: Projected | None = Field(
+        None, description="the adaptive softmax of Transformer-XL's authors; PyTorch's when absent"
+    )
     init_std: float = Field(0.02, gt=0)
 
     @model_validator(mode="after")
     def _levels_have_no_clusters(self):
-        if self.head == "logistic-mixture" and self.cutoffs:
-            raise ValueError("cutoffs are clusters of a softmax; leave them out with head = 'logistic-mixture'")
+        if self.head == "logistic-mixture" and (self.cutoffs or self.projected):
+            raise ValueError("cutoffs and projected are of a softmax; leave them out with head = 'logistic-mixture'")
+        return self
+
+    @model_validator(mode="after")
+    def _clusters_fit(self):
+        borders = [0, *self.cutoffs, self.vocab_size]
+        if any(low >= high for low, high in pairwise(borders)):
+            raise ValueError(f"cutoffs = {self.cutoffs} should rise between 0 and vocab_size = {self.vocab_size}")
+        if self.projected is None:
+            return self
+        num_clusters = len(borders) - 1
+        if len(self.projected.tied) != num_clusters:
+            raise ValueError(f"projected.tied has {len(self.projected.tied)} values for {num_clusters} clusters")
+        if not self.div_value.is_integer() or self.projected.d_embed < self.div_value ** len(self.cutoffs):
+            raise ValueError(
+                f"div_value = {self.div_value} does not divide d_embed = {self.projected.d_embed} into whole widths "
+                f"for {num_clusters} clusters; give a smaller whole number"
+            )
         return self

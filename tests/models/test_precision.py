@@ -12,6 +12,7 @@ MODELS: dict[str, dict] = {
     "transformer-xl": {},
     "transformer-xl, pre-LN, dropout": {"pre_norm": True, "dropout": 0.1, "attention_dropout": 0.1},
     "transformer-xl, adaptive": {"cutoffs": (20, 100), "div_value": 2.0},
+    "transformer-xl, projected": {"cutoffs": (20, 100), "projected": {"d_embed": 16, "tied": (False, True, True)}},
     "transformer-xl, levels": {"head": "logistic-mixture"},
     "compressive": {},
     "compressive, most-used": {"compression": "most-used"},

@@ -18,6 +18,13 @@ MODELS = {
     },
     "transformer-xl, pre-LN, own u and v": {"segment_len": 7, "mem_len": 3, "pre_norm": True, "untie_uv": True},
     "transformer-xl, adaptive": {"segment_len": 5, "mem_len": 5, "cutoffs": (20, 100), "div_value": 2.0},
+    "transformer-xl, projected": {
+        "segment_len": 5,
+        "mem_len": 5,
+        "cutoffs": (20, 100),
+        "div_value": 2.0,
+        "projected": {"d_embed": 16, "tied": (False, True, False)},
+    },
     "transformer-xl, no memory": {"segment_len": 8, "mem_len": 0},
     "transformer-xl, segment of one": {"segment_len": 1, "mem_len": 6},
     "transformer-xl, memory by layer": {
