@@ -9,9 +9,10 @@ _LAZY = {
     "testing": ("seqmem.testing", None),
     "build_model": ("seqmem.models", "build_model"),
     "load": ("seqmem.train.checkpoint", "load"),
+    "load_encoder": ("seqmem.train.checkpoint", "load_encoder"),
 }
 
-__all__ = ["__version__", "build_model", "load", "ops", "testing"]
+__all__ = ["__version__", "build_model", "load", "load_encoder", "ops", "testing"]
 
 
 def __getattr__(name: str):

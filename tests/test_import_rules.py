@@ -26,7 +26,8 @@ ALLOWED = {
     "generate": {"data"} | MODEL_SIDE,
     "train": {"generate", "data"} | MODEL_SIDE,
     "report": {"train", "generate", "data", "recipe"} | MODEL_SIDE,
-    "cli": {"train", "generate", "report", "data", "recipe", "testing"} | MODEL_SIDE,
+    "convert": {"train", "data"} | MODEL_SIDE,
+    "cli": {"train", "generate", "report", "convert", "data", "recipe", "testing"} | MODEL_SIDE,
 }
 TORCH_FREE = {"__init__", "__main__", "errors", "config", "recipe", "cli"}
 KERNEL_LANGUAGES = {"triton", "tvm", "tvm_ffi"}

@@ -20,6 +20,8 @@ VERBS = {
     "backends": "Show the attention backends and what each can do here.",
     "models": "Show the models and their sizes.",
     "show-mask": "Draw which keys each layer of a model sees.",
+    "import-hf": "Take over a model from a Hugging Face folder.",
+    "export-hf": "Write a model as a Hugging Face folder.",
     "recipes": "List, show or copy the built-in recipes.",
 }
 

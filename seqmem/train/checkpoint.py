@@ -7,7 +7,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -19,59 +19,71 @@ from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizers import saved_tokenizer
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
-from seqmem.models.base import CausalModel
+from seqmem.models import ENCODERS, MODELS, CausalModel, Encoder
 from seqmem.models.model import Model
+from seqmem.models.registry import Registry
 from seqmem.ops import Ops, bind
-from seqmem.train.objective import objective_of
+from seqmem.train.objective import Objective, objective_of
 
 if TYPE_CHECKING:
     from seqmem.train.session import Session
 
 FORMAT = 1
+M = TypeVar("M", bound=Model)
 
 
 def save_checkpoint(run_dir: Path, recipe: Recipe, vocabulary: Vocabulary, session: "Session[Any]") -> Path:
     """Write the checkpoint of the session's step, whole or not at all, and delete all but the newest few."""
     path = run_dir / "checkpoints" / f"step-{session.counters.step:08d}"
-    config = {
-        "format": FORMAT,
-        "model": {"name": recipe.model["name"], **session.model.config.model_dump(mode="json")},
-        "recipe": recipe.model_dump(mode="json"),
-    }
     with atomic_folder(path) as partial:
-        save_model(session.model, str(partial / "model.safetensors"))
-        (partial / "config.json").write_text(json.dumps(config, indent=2))
+        write_model(partial, recipe.model["name"], session.model, recipe=recipe.model_dump(mode="json"))
         vocabulary.save(partial / vocabulary_folder(recipe))
         session.save(partial)
     _prune(path.parent, recipe.train.keep_checkpoints)
     return path
 
 
+def write_model(folder: Path, name: str, model: Model, **about: Any) -> None:
+    """Write a model's weights and configuration into a folder, with JSON values that tell more ``about`` it."""
+    config = {"format": FORMAT, "model": {"name": name, **model.config.model_dump(mode="json")}, **about}
+    save_model(model, str(folder / "model.safetensors"))
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
 def load(path: Path | str, ops: Ops | None = None) -> CausalModel:
     """The trained causal model of a run (its newest checkpoint) or of a checkpoint, in eval mode on the CPU.
 
     Args:
-        path: a run or checkpoint folder.
+        path: a run, checkpoint or imported folder.
         ops: the operations to compute with; by default those of ``bind("auto")``.
 
     Raises:
         SeqmemError: no checkpoint there, one of another format or of an encoder, or one that is damaged.
     """
-    model = load_trained(path, ops)
-    if not isinstance(model, CausalModel):
+    config = read_config(find_checkpoint(path))
+    if "recipe" in config and config["model"]["name"] in ENCODERS:
         raise SeqmemError(
             f"run '{path}' trained an encoder, which reads whole texts, carries no memory and writes nothing; "
             f"use seqmem eval {path}"
         )
-    return model
+    return load_from(MODELS, path, ops)
+
+
+def load_encoder(path: Path | str, ops: Ops | None = None) -> Encoder:
+    """The encoder of a folder; otherwise as :func:`load`."""
+    return load_from(ENCODERS, path, ops)
 
 
 def load_trained(path: Path | str, ops: Ops | None = None) -> Model:
-    """As :func:`load`, whatever the run's objective is."""
+    """What a run trained, whatever its objective is; otherwise as :func:`load`."""
+    return load_from(objective_of(load_recipe_of(path)), path, ops)
+
+
+def load_from(builder: Registry[M] | Objective[M], path: Path | str, ops: Ops | None = None) -> M:
+    """The model of a folder, of a kind that ``builder`` builds; otherwise as :func:`load`."""
     checkpoint = find_checkpoint(path)
-    objective = objective_of(load_recipe_of(checkpoint))
-    config = objective.models.config(**_read_config(checkpoint)["model"])
-    model = objective.build(config, ops or bind("auto"))
+    models = builder.models if isinstance(builder, Objective) else builder
+    model = builder.build(models.config(**read_config(checkpoint)["model"]), ops or bind("auto"))
     load_weights(model, checkpoint)
     return model.eval()
 
@@ -109,7 +121,11 @@ def vocabulary_folder(recipe: Recipe) -> str:
 def load_recipe_of(path: Path | str) -> Recipe:
     """The recipe that a run or checkpoint folder was trained by."""
     checkpoint = find_checkpoint(path)
-    return validated(Recipe, _read_config(checkpoint)["recipe"], str(checkpoint / "config.json"))
+    file = checkpoint / "config.json"
+    config = read_config(checkpoint)
+    if "recipe" not in config:
+        raise SeqmemError(f"{file} has no recipe, because its model was imported; name a run that was trained here")
+    return validated(Recipe, config["recipe"], str(file))
 
 
 def newest_checkpoint(run_dir: Path) -> Path | None:
@@ -134,7 +150,8 @@ def run_folder(path: Path | str) -> Path:
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
 
 
-def _read_config(checkpoint: Path) -> dict[str, Any]:
+def read_config(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint folder's ``config.json`` says."""
     file = checkpoint / "config.json"
     try:
         config = json.loads(file.read_text())

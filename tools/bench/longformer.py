@@ -72,11 +72,11 @@ def main(backend: str, length: int, rounds: int, json_path: str) -> None:
     record: dict[str, object] = {"length": length}
     lines = [f"Longformer, 12 layers of 768, windows of 512, {length} tokens, float32"]
     for (title, num_global), (direction, backward) in product(GLOBAL_TOKENS.items(), DIRECTIONS.items()):
-        case = dict(length=length, num_global=num_global, backward=backward)
         makes: dict[str, Callable[[], Callable[[], object]]] = {
-            f"seqmem, {name}": partial(ours, name, **case) for name in dict.fromkeys((backend, "pytorch"))
+            f"seqmem, {name}": partial(ours, name, length, num_global, backward)
+            for name in dict.fromkeys((backend, "pytorch"))
         }
-        makes |= {PEER: partial(theirs, **case), "matmul": matmul}
+        makes |= {PEER: partial(theirs, length, num_global, backward), "matmul": matmul}
         seconds = take_turns({name: in_own_process(make) for name, make in makes.items()}, rounds)
         gflops = MATMUL_OPERATIONS / seconds.pop("matmul") / 1e9
         peer = seconds[PEER]
@@ -84,8 +84,6 @@ def main(backend: str, length: int, rounds: int, json_path: str) -> None:
         record[f"{title}, {direction}"] = {**rows, "matmul_gflops": gflops}
         lines.append(f"\n{title}, {direction} (torch.mm of 2048^3 beside it: {gflops:.0f} GFLOP/s)")
         lines += [f"{name:<24} {row['seconds']:>7.2f} s {row['times_peer']:>6.2f} x" for name, row in rows.items()]
-        print(*lines, sep="\n", end="\n", flush=True) if not json_path else None
-        lines = []
     report(record, lines, json_path or None)
 
 

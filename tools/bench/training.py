@@ -84,5 +84,3 @@ def several(make: Callable[[], Callable[[], object]]) -> Callable[[], None]:
 def matmul_rate(seconds: dict[str, float]) -> float:
     """Take ``matmul`` out of what :func:`side_by_side` gave; its operations a second."""
     return STEPS_A_TURN * MATMUL_OPERATIONS / seconds.pop("matmul")
-
-

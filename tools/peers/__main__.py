@@ -11,7 +11,7 @@ import click
 from environment import peers_python
 
 HERE = Path(__file__).resolve().parent
-COMPARISONS = ["bigbird", "compressive", "longformer", "transformer_xl", "wavenet"]
+COMPARISONS = ["bigbird", "compressive", "import_hf", "longformer", "transformer_xl", "wavenet"]
 
 
 @click.command(help=f"Run one of the comparisons: {', '.join(COMPARISONS)}.")

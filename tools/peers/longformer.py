@@ -7,9 +7,11 @@ global, at places that differ from row to row. The peer pads to whole windows by
 from typing import Any
 
 import torch
-from bert_weights import copied, of_layers, of_modules, projections, randomised
+from bert_weights import randomised
 from transformers import LongformerConfig, LongformerForMaskedLM
 
+from seqmem.convert.export_hf import their_tensors
+from seqmem.convert.table import of_model
 from seqmem.models.longformer import Longformer
 from seqmem.models.longformer import LongformerConfig as Config
 from seqmem.ops import bind
@@ -20,45 +22,11 @@ SHAPES = dict(vocab_size=70, max_len=90, num_layers=3, d_model=24, num_heads=3, 
 
 
 def peer(ours: Any) -> LongformerForMaskedLM:
-    c = ours.config
-    config = LongformerConfig(
-        vocab_size=c.vocab_size,
-        hidden_size=c.d_model,
-        num_hidden_layers=c.num_layers,
-        num_attention_heads=c.num_heads,
-        intermediate_size=c.d_inner,
-        max_position_embeddings=c.max_len + 2,
-        type_vocab_size=1,
-        layer_norm_eps=c.norm_eps,
-        attention_window=[2 * window for window in c.window],
-        pad_token_id=PADDING,
-    )
-    return copied(LongformerForMaskedLM(config), renamed(ours))
-
-
-def renamed(ours: Any) -> dict[str, Any]:
-    """Our weights under the peer's names."""
-    positions = torch.nn.functional.pad(ours.positions.weight, (0, 0, 2, 0))
-    found = {
-        "longformer.embeddings.word_embeddings.weight": ours.head.weight,
-        "lm_head.decoder.weight": ours.head.weight,
-        "lm_head.decoder.bias": ours.head.bias,
-        "lm_head.bias": ours.head.bias,
-        "longformer.embeddings.token_type_embeddings.weight": ours.types.weight,
-        "longformer.embeddings.position_embeddings.weight": positions,
-        **of_modules(
-            {
-                "longformer.embeddings.LayerNorm": ours.embedding_norm,
-                "lm_head.dense": ours.head.inner,
-                "lm_head.layer_norm": ours.head.norm,
-            }
-        ),
-        **of_layers(ours, "longformer.encoder.layer"),
-    }
-    for index, block in enumerate(ours.blocks):
-        attention = f"longformer.encoder.layer.{index}.attention.self"
-        found |= projections(attention, block.attention.global_qkv, "_global")
-    return found
+    architecture = of_model("longformer")
+    config = architecture.their_config(ours.config, {})
+    theirs = LongformerForMaskedLM(LongformerConfig(**config)).eval()
+    assert not theirs.load_state_dict(their_tensors(architecture, ours, config), strict=False).unexpected_keys
+    return theirs
 
 
 @torch.no_grad()

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import TransfoXLConfig, TransfoXLLMHeadModel
 
+from seqmem.convert.export_hf import their_tensors
+from seqmem.convert.table import of_model
 from seqmem.models import build_model
 from seqmem.ops import bind
 
@@ -45,21 +47,8 @@ def peer(ours: Any) -> TransfoXLLMHeadModel:
         dropatt=0.0,
     )
     theirs = TransfoXLLMHeadModel(config).eval()
-    with torch.no_grad():
-        for i, (block, layer) in enumerate(zip(ours.blocks, theirs.transformer.layers, strict=True)):
-            own = i % len(ours.u)
-            layer.dec_attn.qkv_net.weight.copy_(block.attention.qkv.weight)
-            layer.dec_attn.r_net.weight.copy_(ours.position_projections[i].weight)
-            layer.dec_attn.o_net.weight.copy_(block.attention.out.weight)
-            layer.dec_attn.r_w_bias.copy_(ours.u[own])
-            layer.dec_attn.r_r_bias.copy_(ours.v[own])
-            layer.dec_attn.layer_norm.load_state_dict(block.attention_norm.state_dict())
-            layer.pos_ff.layer_norm.load_state_dict(block.feed_forward_norm.state_dict())
-            layer.pos_ff.CoreNet[0].load_state_dict(block.feed_forward[0].state_dict())
-            layer.pos_ff.CoreNet[3].load_state_dict(block.feed_forward[3].state_dict())
-        theirs.transformer.word_emb.emb_layers[0].weight.copy_(ours.head.weight)
-        theirs.crit.out_layers[0].weight.copy_(ours.head.weight)
-        theirs.crit.out_layers[0].bias.copy_(ours.head.bias)
+    own = their_tensors(of_model("transformer-xl"), ours, {})
+    assert not theirs.load_state_dict(own, strict=False).unexpected_keys
     return theirs
 
 

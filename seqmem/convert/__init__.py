@@ -1,0 +1,1 @@
+"""Models of Hugging Face's, taken over and given back: one file an architecture, one for each direction."""
