@@ -38,12 +38,8 @@ class BigBirdAttention(EncoderAttention):
         num_blocks = -(-x.shape[1] // self.size)
         if num_blocks <= full_blocks(self.num_random):
             return self.ops.attend(q, k, v, Dense(), valid=valid, **dropout)[0]
-        if self.seed is None:
-            layout = bigbird_layout(1, num_blocks, 0, 0)
-        else:
-            layout = bigbird_layout(self.heads[0], num_blocks, self.num_random, self.seed)
-        pattern = Blocks(torch.from_numpy(layout).to(x.device), self.size)
-        out, lse = self.ops.attend(q, k, v, pattern, valid=valid, **dropout)
+        layout = _layout(self.heads[0], num_blocks, self.num_random, self.seed).to(x.device)
+        out, lse = self.ops.attend(q, k, v, Blocks(layout, self.size), valid=valid, **dropout)
         if self.seed is not None or not self.num_random:
             return out
         return self._with_first_again(out, lse, (q, k, v), valid)
@@ -65,6 +61,13 @@ class BigBirdAttention(EncoderAttention):
         )
         parts = [(out[:, size:last], lse[:, size:last]), (again, weight + math.log(self.num_random))]
         return torch.cat([out[:, :size], merge(parts)[0], out[:, last:]], 1)
+
+
+@torch.compiler.disable
+def _layout(num_heads: int, num_blocks: int, num_random: int, seed: int | None) -> Bool[Tensor, "#H n n"]:
+    """The layout of :class:`BigBirdAttention`; torch.compile would trace NumPy and bypass the cache."""
+    drawn = (1, num_blocks, 0, 0) if seed is None else (num_heads, num_blocks, num_random, seed)
+    return torch.from_numpy(bigbird_layout(*drawn))
 
 
 def full_blocks(num_random: int) -> int:

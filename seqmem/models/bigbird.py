@@ -79,6 +79,11 @@ class BigBird(PostNormEncoder):
     def encoded(
         self, x: Float[Tensor, "B T d"], valid: Bool[Tensor, "B T"] | None, global_mask: Bool[Tensor, "B T"] | None
     ) -> Float[Tensor, "B T d"]:
+        """Hidden states; 0 in the blocks after a text's last one.
+
+        Raises:
+            SeqmemError: a global mask.
+        """
         if global_mask is not None:
             raise SeqmemError("global_mask: BigBird's global tokens are its first and last block; leave it out")
         if valid is None or self.config.layout == "hugging-face":
@@ -89,7 +94,7 @@ class BigBird(PostNormEncoder):
         return hidden
 
     def _by_length(self, valid: Bool[Tensor, "B T"]) -> dict[int, list[int]]:
-        """Rows by length in whole blocks; short texts together."""
+        """Rows by length in tokens of whole blocks; short texts together."""
         size = self.config.block_size
         last = (valid * torch.arange(1, valid.shape[1] + 1, device=valid.device)).amax(1)
         num_blocks = (-(-last // size)).clamp(min=full_blocks(self.config.num_random_blocks))
