@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -82,12 +84,41 @@ class GlobalWindowAttention(EncoderAttention):
         tokens: GlobalTokens,
     ) -> Float[Tensor, "B T H D"]:
         """The rows of global tokens replaced by what they see of all."""
-        width = x.shape[2]
-        weight, bias = self.global_qkv.weight, self.global_qkv.bias
-        rows = x.gather(1, tokens.index[..., None].expand(-1, -1, width))
-        q = nn.functional.linear(rows, weight[:width], bias[:width]).unflatten(-1, self.heads)
-        projected = nn.functional.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, *self.heads))
-        k, v = projected.unbind(2)
-        seen, _ = self.ops.attend(q, k, v, Dense(), valid=valid, **self.dropped(x.device))
+        few = tokens.index.shape[1] * self.heads[0] < x.shape[2]
+        rows = x.gather(1, tokens.index[..., None].expand(-1, -1, x.shape[2]))
+        seen = (self._rows_through_inputs if few else self._rows_through_keys)(rows, x, valid)
         row, slot = tokens.exists.nonzero(as_tuple=True)
         return out.index_put((row, tokens.index[row, slot]), seen[row, slot].to(out.dtype))
+
+    def _rows_through_keys(
+        self, rows: Float[Tensor, "B G d"], x: Float[Tensor, "B T d"], valid: Tensor | None
+    ) -> Float[Tensor, "B G H D"]:
+        """What ``rows`` see of ``x``, every token of which is projected."""
+        (w, *ws), (b, *bs) = self.global_qkv.weight.chunk(3), self.global_qkv.bias.chunk(3)
+        q = F.linear(rows, w, b).unflatten(-1, self.heads)
+        k, v = F.linear(x, torch.cat(ws), torch.cat(bs)).unflatten(-1, (2, *self.heads)).unbind(2)
+        return self.ops.attend(q, k, v, Dense(), valid=valid, **self.dropped(x.device))[0]
+
+    def _rows_through_inputs(
+        self, rows: Float[Tensor, "B G d"], x: Float[Tensor, "B T d"], valid: Tensor | None
+    ) -> Float[Tensor, "B G H D"]:
+        """The same, cheaper for fewer rows than d / H: these are projected to where the tokens are.
+
+        ``q . (W x + b)`` is ``(W' q) . x`` and a constant, which a softmax does not see. Of values, probabilities mix
+        inputs and a 1, whose share the bias gets: under dropout probabilities do not add up to one.
+        """
+        (w_q, w_k, w_v), (b_q, _, b_v) = self.global_qkv.weight.chunk(3), self.global_qkv.bias.chunk(3)
+        q = F.linear(rows, w_q, b_q).unflatten(-1, self.heads)
+        at_inputs = torch.einsum("bghc,hcd->bghd", q, w_k.unflatten(0, self.heads))
+        mixed, _ = self.ops.attend(
+            at_inputs.flatten(1, 2)[:, :, None],
+            x[:, :, None],
+            F.pad(x, (0, 1), value=1.0)[:, :, None],
+            Dense(),
+            valid=valid,
+            scale=self.heads[1] ** -0.5,
+            **self.dropped(x.device),
+        )
+        mixed = mixed.unflatten(1, (-1, self.heads[0])).squeeze(3)
+        values = torch.einsum("bghd,hcd->bghc", mixed[..., :-1], w_v.unflatten(0, self.heads))
+        return values + mixed[..., -1:] * b_v.view(self.heads)

@@ -145,3 +145,26 @@ def test_published_sizes(size: str, millions: float):
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(SeqmemError, match=message):
         make()(**arguments)
+
+
+@pytest.mark.parametrize("places", [[3], [0, 2, 5, 9, 22]], ids=["through inputs", "through keys"])
+def test_rows_of_global_tokens_come_out_the_same_by_either_order_of_products(places: list[int]):
+    attention = make().blocks[0].attention
+    x = torch.randn(2, 23, 12, dtype=torch.float64)
+    valid = torch.arange(23) < torch.tensor([[23], [12]])
+    rows = x[:, places]
+    through_inputs = attention._rows_through_inputs(rows, x, valid)
+    torch.testing.assert_close(through_inputs, attention._rows_through_keys(rows, x, valid), atol=1e-12, rtol=0)
+
+
+def test_dropped_probabilities_take_their_share_of_the_values_bias_with_them():
+    attention = make(attention_dropout=0.5).blocks[0].attention.train()
+    width = attention.global_qkv.weight.shape[1]
+    torch.nn.init.zeros_(attention.global_qkv.weight[2 * width :])
+    torch.nn.init.ones_(attention.global_qkv.bias[2 * width :])
+    x = torch.randn(1, 23, 12, dtype=torch.float64)
+    for way in (attention._rows_through_inputs, attention._rows_through_keys):
+        kept = way(x[:, :2], x, None)
+        assert (kept - kept[..., :1]).abs().max() < 1e-12
+        assert (kept - 1).abs().min() > 1e-6
+        assert kept.mean().sub(1).abs() < 0.5
