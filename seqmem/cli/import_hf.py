@@ -9,9 +9,10 @@ import click
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the model.")
 def command(path: Path, out: Path) -> None:
-    """Take over the model of PATH, a folder with config.json and model.safetensors: Longformer or Transformer-XL.
+    """Take over the model of PATH, a folder with config.json and model.safetensors.
 
-    Classes of a head other than a language model's are left out and named.
+    Longformer, BigBird and Transformer-XL can be taken over, with or without a language model's head; other heads are
+    left out and named.
     """
     from seqmem.convert.import_hf import import_hf
 

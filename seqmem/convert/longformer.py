@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from seqmem.convert import bert
 from seqmem.convert.architecture import Architecture, whole
 from seqmem.convert.pairs import Pair, linear
 from seqmem.errors import SeqmemError
@@ -12,7 +13,6 @@ from seqmem.models.longformer import LongformerConfig
 from seqmem.models.per_layer import per_layer
 
 PADDING = 1
-QKV = ("query", "key", "value")
 
 
 class Longformer(Architecture):
@@ -23,18 +23,7 @@ class Longformer(Architecture):
     registry = ENCODERS
     lm_class = "LongformerForMaskedLM"
     body = "longformer."
-    keys: ClassVar = {
-        "vocab_size": ("vocab_size", 30522),
-        "num_layers": ("num_hidden_layers", 12),
-        "d_model": ("hidden_size", 768),
-        "num_heads": ("num_attention_heads", 12),
-        "d_inner": ("intermediate_size", 3072),
-        "num_types": ("type_vocab_size", 2),
-        "dropout": ("hidden_dropout_prob", 0.1),
-        "attention_dropout": ("attention_probs_dropout_prob", 0.1),
-        "norm_eps": ("layer_norm_eps", 1e-12),
-        "init_std": ("initializer_range", 0.02),
-    }
+    keys = bert.KEYS
     fixed: ClassVar = {"hidden_act": "gelu", "position_embedding_type": "absolute", "tie_word_embeddings": True}
     derived = re.compile(r"longformer\.embeddings\.position_ids")
     unused = re.compile(r"longformer\.pooler\..*")
@@ -61,24 +50,17 @@ class Longformer(Architecture):
         }
 
     def pairs(self, config: LongformerConfig, theirs: Mapping[str, Any]) -> Iterator[Pair]:
-        embeddings = "longformer.embeddings"
-        yield Pair("head.weight", (f"{embeddings}.word_embeddings.weight",), ("lm_head.decoder.weight",))
-        yield Pair("positions.weight", (f"{embeddings}.position_embeddings.weight",), lead=self._lead(theirs))
-        yield Pair("types.weight", (f"{embeddings}.token_type_embeddings.weight",))
-        yield from linear("embedding_norm", f"{embeddings}.LayerNorm")
+        yield from bert.pairs(
+            config.num_layers,
+            body="longformer.",
+            transform="lm_head",
+            norm="layer_norm",
+            logits="lm_head",
+            lead=self._lead(theirs),
+        )
         for index in range(config.num_layers):
-            block, layer = f"blocks.{index}", f"longformer.encoder.layer.{index}"
-            own = f"{layer}.attention.self"
-            yield from linear(f"{block}.attention.qkv", *(f"{own}.{part}" for part in QKV))
-            yield from linear(f"{block}.attention.global_qkv", *(f"{own}.{part}_global" for part in QKV))
-            yield from linear(f"{block}.attention.out", f"{layer}.attention.output.dense")
-            yield from linear(f"{block}.attention_norm", f"{layer}.attention.output.LayerNorm")
-            yield from linear(f"{block}.feed_forward.0", f"{layer}.intermediate.dense")
-            yield from linear(f"{block}.feed_forward.3", f"{layer}.output.dense")
-            yield from linear(f"{block}.feed_forward_norm", f"{layer}.output.LayerNorm")
-        yield from linear("head.inner", "lm_head.dense")
-        yield from linear("head.norm", "lm_head.layer_norm")
-        yield Pair("head.bias", ("lm_head.bias",), ("lm_head.decoder.bias",))
+            own = f"longformer.encoder.layer.{index}.attention.self"
+            yield from linear(f"blocks.{index}.attention.global_qkv", *(f"{own}.{part}_global" for part in bert.QKV))
 
     def export_notes(self, config: LongformerConfig, kept: Mapping[str, Any]) -> list[str]:
         if kept:

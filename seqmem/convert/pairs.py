@@ -8,6 +8,8 @@ from torch import Tensor
 
 from seqmem.errors import SeqmemError
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -54,7 +56,7 @@ def missing(pair: Pair, parameter: Tensor, tensors: Mapping[str, Tensor], where:
     """Names of the pieces that a folder lacks.
 
     Raises:
-        SeqmemError: a piece of another shape, one that is not of floating point, or ties that differ.
+        SeqmemError: a piece of another shape, one of another dtype than :data:`DTYPES`, or ties that differ.
     """
     absent = []
     for piece, wanted in pair.split(parameter).items():
@@ -68,7 +70,7 @@ def missing(pair: Pair, parameter: Tensor, tensors: Mapping[str, Tensor], where:
                     f"{where}: {name} has shape {list(tensor.shape)}, config.json asks for {list(wanted.shape)}; "
                     "give the config.json that belongs to these weights"
                 )
-            if not tensor.is_floating_point():
+            if tensor.dtype not in DTYPES:
                 raise SeqmemError(f"{where}: {name} is {tensor.dtype}; give weights that are not quantised")
             if not torch.equal(tensor, tensors[names[0]]):
                 raise SeqmemError(

@@ -1,11 +1,12 @@
 """The architectures that can be converted."""
 
 from seqmem.convert.architecture import Architecture
+from seqmem.convert.bigbird import BigBird
 from seqmem.convert.longformer import Longformer
 from seqmem.convert.transformer_xl import TransformerXL
 from seqmem.errors import SeqmemError, nearest
 
-ARCHITECTURES: tuple[Architecture, ...] = (Longformer(), TransformerXL())
+ARCHITECTURES: tuple[Architecture, ...] = (Longformer(), BigBird(), TransformerXL())
 
 
 def of_model_type(model_type: object) -> Architecture:

@@ -1,7 +1,8 @@
 """Checkpoints: folders ``checkpoints/step-NNNNNNNN`` of a run that hold all it takes to use or go on with the model.
 
 ``model.safetensors`` weights, a tied one once; ``config.json`` format, model and recipe; ``tokenizer/`` or ``codec/``;
-``trainer.safetensors`` and ``trainer.json`` what training needs besides (see :mod:`seqmem.train.session`).
+``trainer.safetensors`` and ``trainer.json`` what training needs besides (see :mod:`seqmem.train.session`). The folder of
+an imported model (:mod:`seqmem.convert.import_hf`) has the first two, and ``config.json`` no recipe.
 """
 
 import json
@@ -157,7 +158,9 @@ def read_config(checkpoint: Path) -> dict[str, Any]:
         config = json.loads(file.read_text())
         found = config["format"]
     except (OSError, ValueError, TypeError, KeyError):
-        raise SeqmemError(f"{file} is not a seqmem checkpoint's; use another checkpoint of the run") from None
+        raise SeqmemError(
+            f"{file} is not a seqmem checkpoint's; use another checkpoint of the run, or seqmem import-hf"
+        ) from None
     if found != FORMAT:
         raise SeqmemError(f"{file} has format {found}, this version reads {FORMAT}; use the seqmem that wrote it")
     return config

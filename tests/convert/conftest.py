@@ -26,6 +26,20 @@ LONGFORMER = {
     "pad_token_id": 1,
     "sep_token_id": 2,
 }
+BIGBIRD = {
+    "model_type": "big_bird",
+    "architectures": ["BigBirdForMaskedLM"],
+    "vocab_size": 30,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 42,
+    "block_size": 4,
+    "num_random_blocks": 2,
+    "pad_token_id": 0,
+    "sep_token_id": 66,
+}
 TRANSFORMER_XL = {
     "model_type": "transfo-xl",
     "architectures": ["TransfoXLLMHeadModel"],
@@ -55,28 +69,39 @@ def affine(name: str, rows: int, columns: int | None = None) -> dict[str, tuple[
     return {f"{name}.weight": (rows,) if columns is None else (rows, columns), f"{name}.bias": (rows,)}
 
 
-def longformer_tensors() -> dict[str, Tensor]:
-    """Of a LongformerForMaskedLM, as save_pretrained names them."""
-    d, inner, embeddings = 12, 20, "longformer.embeddings"
+def bert_shapes(body: str, suffixes: tuple[str, ...] = ("",)) -> dict[str, tuple[int, ...]]:
+    """Of embeddings and layers, whose attention has projections of so many kinds."""
+    d, inner, embeddings = 12, 20, f"{body}.embeddings"
     shapes: dict[str, tuple[int, ...]] = {
         f"{embeddings}.word_embeddings.weight": (30, d),
         f"{embeddings}.position_embeddings.weight": (42, d),
         f"{embeddings}.token_type_embeddings.weight": (2, d),
-        "lm_head.bias": (30,),
         **affine(f"{embeddings}.LayerNorm", d),
-        **affine("lm_head.dense", d, d),
-        **affine("lm_head.layer_norm", d),
     }
     for index in range(2):
-        layer = f"longformer.encoder.layer.{index}"
-        for part in ("query", "key", "value", "query_global", "key_global", "value_global"):
-            shapes |= affine(f"{layer}.attention.self.{part}", d, d)
+        layer = f"{body}.encoder.layer.{index}"
+        for part in ("query", "key", "value"):
+            for suffix in suffixes:
+                shapes |= affine(f"{layer}.attention.self.{part}{suffix}", d, d)
         shapes |= affine(f"{layer}.attention.output.dense", d, d) | affine(f"{layer}.attention.output.LayerNorm", d)
         shapes |= affine(f"{layer}.intermediate.dense", inner, d) | affine(f"{layer}.output.dense", d, inner)
         shapes |= affine(f"{layer}.output.LayerNorm", d)
-    tensors = random(shapes)
-    tensors[f"{embeddings}.position_embeddings.weight"][:2] = 0
+    return shapes
+
+
+def longformer_tensors() -> dict[str, Tensor]:
+    """Of a LongformerForMaskedLM, as save_pretrained names them."""
+    head = affine("lm_head.dense", 12, 12) | affine("lm_head.layer_norm", 12)
+    tensors = random(bert_shapes("longformer", ("", "_global")) | head | {"lm_head.bias": (30,)})
+    tensors["longformer.embeddings.position_embeddings.weight"][:2] = 0
     return tensors
+
+
+def bigbird_tensors() -> dict[str, Tensor]:
+    """Of a BigBirdForMaskedLM, as save_pretrained names them."""
+    name = "cls.predictions"
+    head = affine(f"{name}.transform.dense", 12, 12) | affine(f"{name}.transform.LayerNorm", 12)
+    return random(bert_shapes("bert") | head | {f"{name}.bias": (30,)})
 
 
 def transformer_xl_tensors() -> dict[str, Tensor]:
@@ -104,6 +129,7 @@ def transformer_xl_tensors() -> dict[str, Tensor]:
 
 KINDS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Tensor]]]] = {
     "longformer": (LONGFORMER, longformer_tensors),
+    "bigbird": (BIGBIRD, bigbird_tensors),
     "transformer-xl": (TRANSFORMER_XL, transformer_xl_tensors),
 }
 

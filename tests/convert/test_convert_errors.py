@@ -27,7 +27,11 @@ def refused(message: str, path: Path, convert=import_hf) -> str:
 
 OPTIONS = [
     ("longformer", {"model_type": "longformr"}, "'longformr' cannot be converted; did you mean 'longformer'"),
-    ("longformer", {"model_type": None}, "model_type None cannot be converted; known: .*transfo-xl"),
+    (
+        "longformer",
+        {"model_type": None},
+        "model_type None cannot be converted; known: big_bird, longformer, transfo-xl",
+    ),
     ("longformer", {"hidden_act": "relu"}, "hidden_act = 'relu' of a longformer .*; give a model with 'gelu'"),
     ("longformer", {"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
     ("longformer", {"tie_word_embeddings": False}, "tie_word_embeddings = False"),
@@ -39,6 +43,12 @@ OPTIONS = [
     ("longformer", {"vocab_size": 31}, r"word_embeddings.weight has shape \[30, 12\], config.json asks for \[31, 12\]"),
     ("longformer", {"num_hidden_layers": 3, "attention_window": 4}, "lacks the tensor longformer.encoder.layer.2"),
     ("longformer", {"num_hidden_layers": 1, "attention_window": 4}, "holds longformer.encoder.layer.1.* does not have"),
+    ("bigbird", {"hidden_act": "gelu"}, "hidden_act = 'gelu' of a big_bird .*; give a model with 'gelu_new'"),
+    ("bigbird", {"attention_type": "original_full"}, "attention_type = 'original_full'"),
+    ("bigbird", {"rescale_embeddings": True}, "rescale_embeddings = True"),
+    ("bigbird", {"use_bias": False}, "use_bias = False"),
+    ("bigbird", {"is_decoder": True}, "is_decoder = True"),
+    ("bigbird", {"max_position_embeddings": 40}, r"position_embeddings.weight has shape \[42, 12\], .* \[40, 12\]"),
     ("transformer-xl", {"attn_type": 1}, "attn_type = 1 of a transfo-xl has no counterpart here; give a model with 0"),
     ("transformer-xl", {"pre_lnorm": True}, "pre_lnorm = True of a transfo-xl"),
     ("transformer-xl", {"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon = 1e-06"),
@@ -103,7 +113,11 @@ def test_tensors_of_the_wrong_kind_are_refused(theirs):
 
 
 def test_part_of_a_head_is_refused(theirs):
-    head = {"longformer": "lm_head.bias", "transformer-xl": "crit.out_layers.1.bias"}[theirs.kind]
+    head = {
+        "longformer": "lm_head.bias",
+        "bigbird": "cls.predictions.bias",
+        "transformer-xl": "crit.out_layers.1.bias",
+    }[theirs.kind]
     path = theirs.write(tensors={name: tensor for name, tensor in theirs.tensors.items() if name != head})
     refused(f"lacks the tensor {head}; download the whole folder", path)
 
@@ -123,7 +137,7 @@ def test_an_existing_folder_is_not_written_over(theirs, tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("compressive", {}, "model 'compressive' cannot be converted; known: longformer, transformer-xl"),
+        ("compressive", {}, "model 'compressive' cannot be converted; known: bigbird, longformer, transformer-xl"),
         (
             "transformer-xl",
             {"pre_norm": True},

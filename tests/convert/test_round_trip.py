@@ -67,6 +67,10 @@ TIES = {
         "lm_head.decoder.weight": "longformer.embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",
     },
+    "bigbird": {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
     "transformer-xl": {
         "crit.out_layers.1.weight": "transformer.word_emb.emb_layers.1.weight",
         "crit.out_projs.2": "transformer.word_emb.emb_projs.2",
@@ -88,7 +92,7 @@ def test_tied_weights_may_be_there_twice_or_under_the_other_name(theirs, tmp_pat
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_without_a_language_models_head_it_is_new_and_said(theirs, tmp_path: Path, prefixed: bool):
     import_hf(theirs.write(), tmp_path / "with")
-    body = {"longformer": "longformer.", "transformer-xl": "transformer."}[theirs.kind]
+    body = {"longformer": "longformer.", "bigbird": "bert.", "transformer-xl": "transformer."}[theirs.kind]
     tensors = {name: tensor for name, tensor in theirs.tensors.items() if name.startswith(body)}
     bare = {name.removeprefix("" if prefixed else body): t for name, t in tensors.items()}
     if prefixed:
@@ -100,7 +104,7 @@ def test_without_a_language_models_head_it_is_new_and_said(theirs, tmp_path: Pat
     found, wanted = weights(tmp_path / "ours"), weights(tmp_path / "with")
     same = {name for name in wanted if torch.equal(found[name], wanted[name])}
     assert {name for name in wanted if not name.startswith("head.")} <= same
-    assert ("head.weight" if theirs.kind == "longformer" else "head.vectors.2") in same
+    assert ("head.vectors.2" if theirs.kind == "transformer-xl" else "head.weight") in same
     import_hf(path, tmp_path / "again")
     assert_same(weights(tmp_path / "again"), found)
 
@@ -160,6 +164,7 @@ def test_tokenizer_goes_along_and_comes_back(theirs, tmp_path: Path):
 def test_models_that_were_trained_here_can_be_given_away(tmp_path: Path):
     made = {
         "longformer": (build_encoder, "takes token 1 for padding", load_encoder),
+        "bigbird": (build_encoder, "every one is the first block outside training", load_encoder),
         "transformer-xl": (build_model, "there the first 16 tokens of a text will differ", load),
     }
     for name, (build, note, read) in made.items():

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bert_weights import copied, of_layers, of_modules, randomised
-from transformers import BigBirdConfig, BigBirdForMaskedLM
+from transformers import BigBirdForMaskedLM
+from twins import randomised, twin
 
 from seqmem.layers.block_attention import bigbird_layout
 from seqmem.models.bigbird import BigBird
@@ -20,42 +20,6 @@ from seqmem.ops import bind
 
 TOLERANCE = 1e-4
 SHAPES = dict(vocab_size=70, max_len=120, num_layers=3, d_model=24, num_heads=3, d_inner=40, num_random_blocks=2)
-
-
-def peer(ours: Any, attention_type: str) -> BigBirdForMaskedLM:
-    c = ours.config
-    config = BigBirdConfig(
-        vocab_size=c.vocab_size,
-        hidden_size=c.d_model,
-        num_hidden_layers=c.num_layers,
-        num_attention_heads=c.num_heads,
-        intermediate_size=c.d_inner,
-        max_position_embeddings=c.max_len,
-        attention_type=attention_type,
-        block_size=c.block_size,
-        num_random_blocks=c.num_random_blocks,
-    )
-    return copied(BigBirdForMaskedLM(config), renamed(ours))
-
-
-def renamed(ours: Any) -> dict[str, Any]:
-    """Our weights under the peer's names."""
-    head = "cls.predictions"
-    return {
-        "bert.embeddings.word_embeddings.weight": ours.head.weight,
-        f"{head}.decoder.weight": ours.head.weight,
-        f"{head}.bias": ours.head.bias,
-        "bert.embeddings.token_type_embeddings.weight": ours.types.weight,
-        "bert.embeddings.position_embeddings.weight": ours.positions.weight,
-        **of_modules(
-            {
-                "bert.embeddings.LayerNorm": ours.embedding_norm,
-                f"{head}.transform.dense": ours.head.inner,
-                f"{head}.transform.LayerNorm": ours.head.norm,
-            }
-        ),
-        **of_layers(ours, "bert.encoder.layer"),
-    }
 
 
 def give_random_blocks(theirs: BigBirdForMaskedLM, ours: Any) -> None:
@@ -77,7 +41,7 @@ def compare(layout: str, attention_type: str, block_size: int, length: int) -> f
     """Largest difference in hidden states and logits of tokens."""
     torch.manual_seed(0)
     ours = randomised(BigBird(Config(**SHAPES, block_size=block_size, layout=layout), bind("pytorch")))
-    theirs = peer(ours, attention_type)
+    theirs = twin(ours, "bigbird", attention_type=attention_type)
     if layout == "drawn":
         give_random_blocks(theirs, ours)
     lengths = [length] if layout == "drawn" else [length, length - 4, length // 2]

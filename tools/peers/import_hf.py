@@ -1,8 +1,8 @@
 """Folders that transformers writes, imported, exported and read by transformers again: logits in float32.
 
-Weights have std 0.2, norms and biases are not trivial. Longformer's texts are padded and of odd lengths, tokens that
-differ from row to row are global; Transformer-XL's go on over several segments. A folder of every kind of head is
-imported; where it has a language model's head, logits are compared, otherwise hidden states.
+Weights have std 0.2, norms and biases are not trivial. Encoders' texts are padded and of odd lengths, Longformer's have
+global tokens that differ from row to row; Transformer-XL's go on over several segments. There is a folder for every
+kind of head; where it is a language model's, logits are compared, otherwise hidden states.
 """
 
 import tempfile
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from twins import randomised
 
 from seqmem.convert.export_hf import export_hf
 from seqmem.convert.import_hf import import_hf
@@ -31,6 +32,16 @@ LONGFORMER = dict(
     layer_norm_eps=1e-5,
     attention_window=[8, 4, 16],
     pad_token_id=PADDING,
+)
+BIGBIRD = dict(
+    vocab_size=70,
+    hidden_size=24,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=40,
+    max_position_embeddings=90,
+    block_size=4,
+    num_random_blocks=2,
 )
 TRANSFORMER_XL = dict(
     vocab_size=60,
@@ -56,38 +67,32 @@ VOCABULARIES = [
 ]
 
 
-def random_model(name: str, config: Any) -> Any:
-    """A model of theirs in which every term shows."""
-    torch.manual_seed(0)
-    model = getattr(transformers, name)(config).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, 0, 0.2)
-    return model
-
-
-def longformer_difference(theirs: Any, folder: Path) -> float:
+def encoder_difference(theirs: Any, folder: Path) -> float:
     """Largest difference in hidden states of tokens, and in logits where there are any."""
     ours = load_encoder(folder, bind("pytorch"))
     worst = 0.0
     for length in (11, 29, 64, 77):
         ids = torch.randint(2, 70, (3, length))
         valid = torch.arange(length) < torch.tensor([[length], [length - 4], [length // 2]])
-        ids = ids.where(valid, PADDING)
+        ids = ids.where(valid, theirs.config.pad_token_id)
         types = torch.randint(0, 2, (3, length))
-        mask = torch.zeros(3, length, dtype=torch.bool)
-        for row, places in enumerate(([1, 5, 8], [0, 3], [2, 4])):
-            mask[row, places] = True
-        arguments = dict(
-            attention_mask=valid.long(),
-            global_attention_mask=mask.long(),
-            token_type_ids=types,
-        )
+        arguments = dict(attention_mask=valid.long(), token_type_ids=types)
+        mask = None
+        if theirs.config.model_type == "longformer":
+            mask = torch.zeros(3, length, dtype=torch.bool)
+            for row, places in enumerate(([1, 5, 8], [0, 3], [2, 4])):
+                mask[row, places] = True
+            arguments["global_attention_mask"] = mask.long()
+        else:
+            # After a short text the peer would attend to everything for good.
+            theirs.base_model.set_attention_type("block_sparse")
         hidden = ours(ids, valid, mask, types)
         found = theirs.base_model(ids, **arguments).last_hidden_state[:, :length]
         worst = max(worst, (hidden - found)[valid].abs().max().item())
-        if hasattr(theirs, "lm_head"):
-            logits = theirs(ids, **arguments).logits[:, :length]
-            worst = max(worst, (ours.head.logits(hidden) - logits)[valid].abs().max().item())
+        if hasattr(theirs, "lm_head") or hasattr(theirs, "cls"):
+            out = theirs(ids, **arguments)
+            logits = out.logits if "logits" in out else out.prediction_logits
+            worst = max(worst, (ours.head.logits(hidden) - logits[:, :length])[valid].abs().max().item())
     return worst
 
 
@@ -117,16 +122,17 @@ Difference = Callable[[Any, Path], float]
 def models() -> Iterator[tuple[str, Any, str, Difference]]:
     """A name, a model of theirs, its class with a language model's head, and how to compare."""
     heads = ("Model", "ForMaskedLM", "ForSequenceClassification", "ForQuestionAnswering", "ForTokenClassification")
-    for head in heads:
-        config = transformers.LongformerConfig(**LONGFORMER)
-        model = random_model(f"Longformer{head}", config)
-        yield f"Longformer{head}", model, "LongformerForMaskedLM", longformer_difference
+    for config in (transformers.LongformerConfig(**LONGFORMER), transformers.BigBirdConfig(**BIGBIRD)):
+        kind = type(config).__name__.removesuffix("Config")
+        for head in (*heads, *(["ForPreTraining"] if kind == "BigBird" else [])):
+            model = getattr(transformers, f"{kind}{head}")(config)
+            yield f"{kind}{head}", randomised(model), f"{kind}ForMaskedLM", encoder_difference
     for vocabulary in VOCABULARIES:
         for head in ("Model", "LMHeadModel", "ForSequenceClassification"):
             if head != "LMHeadModel" and vocabulary is not VOCABULARIES[4]:
                 continue
             config = transformers.TransfoXLConfig(**(TRANSFORMER_XL | vocabulary))
-            model = random_model(f"TransfoXL{head}", config)
+            model = randomised(getattr(transformers, f"TransfoXL{head}")(config))
             yield f"TransfoXL{head} {vocabulary}", model, "TransfoXLLMHeadModel", transformer_xl_difference
 
 

@@ -4,14 +4,9 @@ Weights have std 0.2, norms and biases are not trivial; texts are padded and of 
 global, at places that differ from row to row. The peer pads to whole windows by itself.
 """
 
-from typing import Any
-
 import torch
-from bert_weights import randomised
-from transformers import LongformerConfig, LongformerForMaskedLM
+from twins import randomised, twin
 
-from seqmem.convert.export_hf import their_tensors
-from seqmem.convert.table import of_model
 from seqmem.models.longformer import Longformer
 from seqmem.models.longformer import LongformerConfig as Config
 from seqmem.ops import bind
@@ -21,20 +16,12 @@ PADDING = 1
 SHAPES = dict(vocab_size=70, max_len=90, num_layers=3, d_model=24, num_heads=3, d_inner=40, window=(4, 2, 8))
 
 
-def peer(ours: Any) -> LongformerForMaskedLM:
-    architecture = of_model("longformer")
-    config = architecture.their_config(ours.config, {})
-    theirs = LongformerForMaskedLM(LongformerConfig(**config)).eval()
-    assert not theirs.load_state_dict(their_tensors(architecture, ours, config), strict=False).unexpected_keys
-    return theirs
-
-
 @torch.no_grad()
 def compare(length: int, with_globals: bool) -> float:
     """Largest difference in hidden states and logits of tokens."""
     torch.manual_seed(0)
     ours = randomised(Longformer(Config(**SHAPES), bind("pytorch")))
-    theirs = peer(ours)
+    theirs = twin(ours, "longformer")
     ids = torch.randint(2, ours.config.vocab_size, (3, length))
     valid = torch.arange(length) < torch.tensor([[length], [length - 4], [length // 2]])
     ids = ids.where(valid, PADDING)
