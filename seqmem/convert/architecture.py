@@ -84,9 +84,9 @@ class Architecture:
         return {**kept, **about, **self.fixed, **renamed, **self.theirs(config, kept)}
 
 
-def whole(theirs: Mapping[str, Any], key: str, default: int | None) -> int:
+def whole(theirs: Mapping[str, Any], key: str, default: int, least: int = 0) -> int:
     """A whole number of their configuration."""
     value = theirs.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise SeqmemError(f"{key} = {value!r} should be a whole number; mend it in config.json")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SeqmemError(f"{key} = {value!r} should be a whole number from {least} on; mend it in config.json")
     return value

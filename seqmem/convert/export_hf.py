@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from seqmem.convert import folder
 from seqmem.convert.architecture import Architecture
-from seqmem.convert.import_hf import TOKENIZER
 from seqmem.convert.table import of_model
 from seqmem.convert.target import new_folder
 from seqmem.ops import bind
@@ -32,7 +31,7 @@ def export_hf(path: Path, out: Path) -> list[str]:
     tensors = their_tensors(architecture, model, theirs)
     with new_folder(out) as partial:
         folder.write(partial, theirs, tensors)
-        folder.copy_tokenizer(checkpoint / TOKENIZER, partial)
+        folder.copy_tokenizer(checkpoint / folder.KEPT_TOKENIZER, partial)
     return list(architecture.export_notes(model.config, kept))
 
 

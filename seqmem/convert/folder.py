@@ -15,6 +15,8 @@ from seqmem.errors import SeqmemError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+KEPT_TOKENIZER = "hf_tokenizer"
+"""Where a model of ours keeps the files of their tokenizer."""
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -18,7 +18,6 @@ from seqmem.models import CausalModel, Encoder
 from seqmem.ops import bind
 from seqmem.train.checkpoint import write_model
 
-TOKENIZER = "hf_tokenizer"
 SEED = 0
 
 
@@ -49,7 +48,7 @@ def import_hf(path: Path, out: Path) -> list[str]:
     _fill(model, [pair for pair in pairs if not absent.intersection(pair.theirs)], tensors)
     with new_folder(out) as partial:
         write_model(partial, architecture.name, model, hugging_face=theirs)
-        folder.copy_tokenizer(path, partial / TOKENIZER)
+        folder.copy_tokenizer(path, partial / folder.KEPT_TOKENIZER)
     notes = list(architecture.import_notes(config, theirs))
     if absent:
         notes.append(f"'{path}' has no language model's head; here it is as in a new model, from seed {SEED}")

@@ -43,9 +43,9 @@ class TransformerXL(Architecture):
         cutoffs = theirs.get("cutoffs", CUTOFFS)
         if not isinstance(cutoffs, list):
             raise SeqmemError(f"cutoffs = {cutoffs!r} should be a list of ids; mend it in config.json")
-        div_value = whole(theirs, "div_val", 4)
+        div_value = whole(theirs, "div_val", 4, least=1)
         d_embed, d_model = whole(theirs, "d_embed", 1024), whole(theirs, "d_model", 1024)
-        clamp_len = whole(theirs, "clamp_len", 1000)
+        clamp_len = whole(theirs, "clamp_len", 1000, least=-1)
         own = {
             "segment_len": whole(theirs, "tgt_len", SEGMENT_LEN),
             "mem_len": whole(theirs, "mem_len", 1600),

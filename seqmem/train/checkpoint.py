@@ -1,8 +1,8 @@
 """Checkpoints: folders ``checkpoints/step-NNNNNNNN`` of a run that hold all it takes to use or go on with the model.
 
 ``model.safetensors`` weights, a tied one once; ``config.json`` format, model and recipe; ``tokenizer/`` or ``codec/``;
-``trainer.safetensors`` and ``trainer.json`` what training needs besides (see :mod:`seqmem.train.session`). The folder of
-an imported model (:mod:`seqmem.convert.import_hf`) has the first two, and ``config.json`` no recipe.
+``trainer.safetensors`` and ``trainer.json`` what training needs besides (see :mod:`seqmem.train.session`). The folder
+of an imported model (:mod:`seqmem.convert.import_hf`) has the first two, and ``config.json`` no recipe.
 """
 
 import json

@@ -39,6 +39,7 @@ OPTIONS = [
     ("longformer", {"attention_window": [4]}, "config.json: window has 1 values for 2 layers"),
     ("longformer", {"attention_window": "4"}, "attention_window = '4' should be even"),
     ("longformer", {"pad_token_id": None}, "pad_token_id = None should be a whole number"),
+    ("longformer", {"pad_token_id": -2}, "pad_token_id = -2 should be a whole number from 0 on"),
     ("longformer", {"num_attention_heads": 5}, "config.json: d_model = 12 is not a multiple of num_heads = 5"),
     ("longformer", {"vocab_size": 31}, r"word_embeddings.weight has shape \[30, 12\], config.json asks for \[31, 12\]"),
     ("longformer", {"num_hidden_layers": 3, "attention_window": 4}, "lacks the tensor longformer.encoder.layer.2"),
@@ -106,10 +107,11 @@ def test_shards_that_are_incomplete_are_refused(theirs):
     refused("has no weight_map of names to files beside it", path)
 
 
-def test_tensors_of_the_wrong_kind_are_refused(theirs):
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_tensors_of_the_wrong_kind_are_refused(theirs, dtype: torch.dtype):
     name = min(theirs.tensors)
-    whole = {name: torch.zeros_like(theirs.tensors[name], dtype=torch.int8)}
-    refused(f"{name} is torch.int8; give weights that are not quantised", theirs.write(tensors=theirs.tensors | whole))
+    whole = {name: torch.zeros_like(theirs.tensors[name], dtype=dtype)}
+    refused(f"{name} is {dtype}; give weights that are not quantised", theirs.write(tensors=theirs.tensors | whole))
 
 
 def test_part_of_a_head_is_refused(theirs):
