@@ -22,7 +22,7 @@ class Block(ABC):
     Scores and probabilities are ``[b, n, H, N]`` in the accumulation dtype, of any strides; the drivers overwrite them.
     """
 
-    def __init__(self, call: Attention, rows: slice, queries: slice):
+    def __init__(self, call: Attention, rows: slice | Tensor, queries: slice):
         self.call = call
         self.rows = rows
         self.queries = queries
@@ -55,9 +55,12 @@ class Block(ABC):
     def keep(self) -> Tensor:
         """Which probabilities survive dropout, bool ``[b, n, H, N]``."""
         assert self.call.dropout_keys is not None
-        index = torch.arange(self.call.q.shape[1], device=self.call.q.device)[self.queries]
         keys = self.call.dropout_keys[self.rows, None, :, None]
-        return dropout.keep(keys, index[:, None, None], self.key_positions(), self.call.dropout)
+        return dropout.keep(keys, self.query_positions(), self.key_positions(), self.call.dropout)
+
+    def query_positions(self) -> Tensor:
+        """Index of every query for the dropout hash, broadcastable to ``[b, n, H, N]``."""
+        return torch.arange(self.call.q.shape[1], device=self.call.q.device)[self.queries][:, None, None]
 
     def added(self, columns: slice) -> Tensor | None:
         """The terms that live on columns, ``scale * qr.r + bias`` as ``[b, n, H, columns]`` (broadcastable), if any."""
@@ -173,7 +176,9 @@ class MatmulBlock(Block):
         k, v: the block's keys and values ``[b, m, H, D]`` and ``[b, m, H, E]``.
     """
 
-    def __init__(self, call: Attention, rows: slice, queries: slice, k: Tensor, v: Tensor, workspace: "Workspace"):
+    def __init__(
+        self, call: Attention, rows: slice | Tensor, queries: slice, k: Tensor, v: Tensor, workspace: "Workspace"
+    ):
         super().__init__(call, rows, queries)
         self.q = _heads_first(call.q[rows, queries].to(self.dtype))
         self.k = _heads_first(k.to(self.dtype))

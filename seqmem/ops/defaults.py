@@ -1,6 +1,6 @@
 """What plain PyTorch fills in: attention composed from a backend's own band kernels, and attention to named keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqmem.ops import block_lists
 from seqmem.ops.backend import Attention, AttentionBackend, Gradients
 from seqmem.ops.blockwise import (
     Block,
@@ -17,7 +18,7 @@ from seqmem.ops.blockwise import (
     attend_blocks,
     attend_blocks_backward,
 )
-from seqmem.ops.named_keys import NamedKeys, add_to_picked, keys_by_block
+from seqmem.ops.named_keys import NamedKeys, add_to_picked
 from seqmem.ops.pattern import Band, Blocks
 
 BLOCK_QUERIES = 256
@@ -26,6 +27,8 @@ BLOCK_ELEMENTS = 1 << 22
 
 def attend(call: Attention, backend: AttentionBackend | None) -> tuple[Tensor, Tensor]:
     """Attention for a backend without its own; Band work runs in that backend's tier 0, the rest needs none."""
+    if isinstance(call.pattern, Blocks):
+        return block_lists.attend(call)
     return attend_blocks(call, _blocks(call, backend))
 
 
@@ -33,6 +36,8 @@ def attend_backward(
     call: Attention, backend: AttentionBackend | None, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor
 ) -> Gradients:
     """Gradient of :func:`attend`, scores recomputed block by block."""
+    if isinstance(call.pattern, Blocks):
+        return block_lists.attend_backward(call, out, lse, dout, dlse)
     return attend_blocks_backward(call, _blocks(call, backend), out, lse, dout, dlse)
 
 
@@ -40,10 +45,18 @@ def key_usage(call: Attention, backend: AttentionBackend | None, lse: Tensor) ->
     """Attention mass each key received, ``[B, S, H]`` in lse's dtype."""
     ones = lse.new_ones(*call.k.shape[:3], 1)
     call = replace(call, v=ones, dropout=0.0, dropout_keys=None)
+    if isinstance(call.pattern, Blocks):
+        cut = block_lists.BlockedCall(call)
+        return cut.joined(_usage(cut.call, cut.steps(), cut.by_block(lse, cut.before, -torch.inf)))
+    return _usage(call, _blocks(call, backend), lse)
+
+
+def _usage(call: Attention, blocks: Iterable[Block], lse: Tensor) -> Tensor:
+    """Sums of probabilities as the gradient of values that are all 1."""
     dout = lse.new_ones(*call.q.shape[:3], 1)
     finite_lse = lse.masked_fill(lse == -torch.inf, torch.inf)
     usage = GradientSums.zeros(call)
-    for block in _blocks(call, backend):
+    for block in blocks:
         part = (block.rows, block.queries)
         probs = block.scores().sub_(finite_lse[part][..., None]).exp_()
         block.add_value_gradients(usage, probs, dout[part])
@@ -51,9 +64,6 @@ def key_usage(call: Attention, backend: AttentionBackend | None, lse: Tensor) ->
 
 
 def _blocks(call: Attention, backend: AttentionBackend | None) -> Iterator[Block]:
-    if isinstance(call.pattern, Blocks):
-        workspace = Workspace()
-        return (KeysBlock(call, keys, workspace, queries) for queries, keys in keys_by_block(call))
     if isinstance(call.pattern, Band):
         assert backend is not None
         return _evenly(call, call.pattern.num_columns, partial(BandBlock, call, PaddedKeys.of(call), backend))

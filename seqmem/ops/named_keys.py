@@ -1,6 +1,5 @@
 """Keys that a pattern names, taken out of all keys and laid side by side."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,35 +44,6 @@ class NamedKeys:
         if self.seen is None or self.seen.shape[2] == 1:
             return self
         return replace(self, seen=self.seen[:, :, queries])
-
-
-def keys_by_block(call: Attention) -> Iterator[tuple[slice, NamedKeys]]:
-    """For each block of queries of a call on :class:`Blocks`, those and the keys that they see."""
-    pattern = call.pattern
-    assert isinstance(pattern, Blocks)
-    num_keys, size = call.k.shape[1], pattern.size
-    memory = num_keys - call.q.shape[1]
-    within = torch.arange(size, device=call.q.device)
-    for row in range(memory // size, -(-num_keys // size)):
-        positions = torch.arange(max(row * size, memory), min((row + 1) * size, num_keys), device=call.q.device)
-        blocks, exists = named_blocks(pattern.layout[:, row, : row + 1 if pattern.causal else None])
-        index = (blocks[..., None] * size + within).flatten(1)
-        seen = exists.repeat_interleave(size, 1) & (index < num_keys)
-        index = index.where(seen, 0)
-        if call.valid is not None:
-            seen = call.valid[:, index] & seen
-        seen = seen.view(-1, *index.shape)[:, :, None]
-        if pattern.causal:
-            seen = seen & (index[:, None] <= positions[:, None])
-        queries = slice(int(positions[0]) - memory, int(positions[-1]) + 1 - memory)
-        yield queries, NamedKeys(picked(call.k, index[None]), picked(call.v, index[None]), index[None], seen)
-
-
-def named_blocks(row: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a layout's row ``[H, n]`` the blocks, in order and padded, ``[H, m]``, and which of those exist."""
-    count = row.sum(1)
-    blocks = row.byte().argsort(dim=1, descending=True, stable=True)[:, : int(count.max())]
-    return blocks, torch.arange(blocks.shape[1], device=row.device) < count[:, None]
 
 
 def picked(keys: Tensor, index: Tensor) -> Tensor:

@@ -38,8 +38,12 @@ def _gather(B: int, S: int, G: int, H: int | None = None, causal: bool = False) 
 
 
 def _blocks(H: int, n: int, size: int, causal: bool = False) -> Callable[[torch.Generator], Pattern]:
+    """Two of five blocks; the first row sees all, the last none."""
+
     def make(generator: torch.Generator) -> Pattern:
-        return Blocks(torch.rand(H, n, n, generator=generator) < 0.4, size, causal)
+        layout = torch.rand(H, n, n, generator=generator) < 0.4
+        layout[:, 0], layout[:, -1] = True, False
+        return Blocks(layout, size, causal)
 
     return make
 
@@ -68,7 +72,9 @@ NAMED = (
     Layout("blocks", 2, 9, 13, 2, 4, 5, _blocks(1, 5, 3)),
     Layout("blocks per head, some without keys", 2, 13, 13, 3, 4, 4, _blocks(3, 4, 4)),
     Layout("blocks causal", 2, 12, 17, 2, 8, 5, _blocks(2, 9, 2, causal=True)),
-    Layout("one query of blocks", 2, 1, 9, 2, 4, 4, _blocks(2, 3, 4, causal=True)),
+    Layout("one query of blocks", 2, 1, 9, 2, 4, 4, _blocks(2, 4, 4, causal=True)),
+    Layout("blocks across tiles", 1, 170, 203, 2, 8, 5, _blocks(2, 13, 17), large=True),
+    Layout("blocks across tiles, causal", 1, 203, 203, 2, 5, 8, _blocks(1, 26, 8, causal=True), large=True),
     Layout("dense across blocks", 1, 300, 70, 2, 5, 8, lambda generator: Dense(), large=True),
 )
 SEQUENCES = (

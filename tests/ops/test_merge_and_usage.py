@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from seqmem.errors import SeqmemError
-from seqmem.ops import Band, Dense, Gather, bind, merge, reference
+from seqmem.ops import Band, Blocks, Dense, Gather, bind, merge, reference
 
 OPS = bind("pytorch")
+HALF = torch.arange(50).view(2, 5, 5) % 2 > 0
 
 
 def draw(*shape):
@@ -54,14 +55,14 @@ def test_overlap_is_an_error_in_debug_mode(monkeypatch):
 
 @pytest.mark.parametrize(
     "pattern",
-    [Band(3), Band(2, 1, 2), Band((1, 3), 0, (2, 1)), Dense(), Gather(torch.tensor([[5, 1], [0, 3]]))],
+    [Band(3), Band(2, 1, 2), Band((1, 3), 0, (2, 1)), Dense(), Gather(torch.tensor([[5, 1], [0, 3]])), Blocks(HALF, 2)],
     ids=str,
 )
 def test_key_usage_against_the_oracle(pattern):
     q, k = draw(2, 7, 2, 4), draw(2, 9, 2, 4)
-    columns = {Dense: 9, Gather: 2}.get(type(pattern)) or pattern.num_columns
+    columns = {Dense: 9, Gather: 2, Blocks: 9}.get(type(pattern)) or pattern.num_columns
     valid = draw(2, 9) > -0.7
-    bias = draw(1, 1, 2, columns)
+    bias = None if isinstance(pattern, Blocks) else draw(1, 1, 2, columns)
     rel = (draw(2, 7, 2, 4), draw(columns, 2, 4)) if isinstance(pattern, Band) else None
     _, lse = OPS.attend(q, k, k, pattern, valid=valid, bias=bias, rel=rel)
     usage = OPS.key_usage(q, k, pattern, lse, valid=valid, bias=bias, rel=rel)
