@@ -1,6 +1,6 @@
 """What a kernel is given: one array of 64-bit slots, laid out here once for those who fill it and those who read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -59,6 +59,16 @@ class Layout:
         return self._struct.pack(*numbers, *[given[name] for name in self.integers + self.reals])
 
 
+DTYPES = {"valid": "bool", "dropout_keys": "int64", "first_run": "int64", "runs": "int64"}
+"""Of operands that are not numbers of the kernel's own dtype."""
+
+
+def with_runs(layout: Layout) -> Layout:
+    """With the runs of keys that each row of a layout of blocks sees, see :mod:`.kernels.run_walk`."""
+    addresses, integers = ("first_run", "runs"), ("block_size", "num_rows", "layout_heads")
+    return replace(layout, addresses=layout.addresses + addresses, integers=layout.integers + integers)
+
+
 ATTEND = Layout(
     tensors=("q", "k", "v", "qr", "bias"),
     addresses=("r", "valid", "dropout_keys", "out", "lse", "workspace"),
@@ -84,6 +94,8 @@ ATTEND_BACKWARD = Layout(
     integers=GEOMETRY + EXTRAS + ("wants_bias_columns", "wants_bias_rows"),
     reals=("scale", "keep_scale"),
 )
+ATTEND_BLOCKS = with_runs(ATTEND)
+ATTEND_BLOCKS_BACKWARD = with_runs(ATTEND_BACKWARD)
 BAND_QK = Layout(("q", "k"), ("out", "workspace"), GEOMETRY)
 BAND_PV = Layout(("p", "v"), ("out", "workspace"), GEOMETRY)
 BAND_PV_T = Layout(("p", "g"), ("out", "workspace"), GEOMETRY)
@@ -106,6 +118,8 @@ LAYOUTS = {
     "attend": ATTEND,
     "attend_one": ATTEND,
     "attend_backward": ATTEND_BACKWARD,
+    "attend_blocks": ATTEND_BLOCKS,
+    "attend_blocks_backward": ATTEND_BLOCKS_BACKWARD,
     "band_qk": BAND_QK,
     "band_pv": BAND_PV,
     "band_pv_t": BAND_PV_T,

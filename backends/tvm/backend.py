@@ -25,7 +25,7 @@ class TVMBackend(AttentionBackend):
     name = "tvm"
     dtypes = cuda.DTYPES
     devices = ("cpu", "cuda")
-    attend_patterns = ("Band", "Dense")
+    attend_patterns = ("Band", "Dense", "Blocks")
     auto_rank = MappingProxyType({"cpu": 1})
 
     def __init__(self, tiles: Tiles | None = None):

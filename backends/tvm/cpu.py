@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqmem.ops.backend import Attention, Gradients
-from seqmem.ops.pattern import Band, Pattern
+from seqmem.ops.pattern import Band, Blocks, Dense, Pattern
 
 from .arguments import LAYOUTS, Argument
 from .kernels.workspace import (
@@ -19,6 +19,7 @@ from .kernels.workspace import (
     padded,
 )
 from .library import expect, kernel
+from .runs import runs
 from .spec import Spec, host_isa
 from .tiles import UNTUNED, Tiles, tiles_for
 
@@ -49,8 +50,11 @@ class Walk:
 
     @classmethod
     def of(cls, pattern: Pattern, T: int, S: int) -> "Walk":
-        if not isinstance(pattern, Band):
+        if isinstance(pattern, Dense):
             return cls(T, S, 0, T, S, 1, columns=S, shift=0, origin=0)
+        if isinstance(pattern, Blocks):
+            return cls(T, S, S - T, S, 0 if pattern.causal else S, 1, columns=S, shift=0, origin=0)
+        assert isinstance(pattern, Band)
         left, right = pattern.left, pattern.right
         return cls(T, S, S - T, left, right, pattern.dilation, columns=left + right + 1, shift=1, origin=left)
 
@@ -135,15 +139,15 @@ def band_pv_t(p: Tensor, g: Tensor, band: Band, num_keys: int, tiles: Tiles | No
 
 
 def attend(call: Attention, tiles: Tiles | None = None) -> tuple[Tensor, Tensor]:
-    """``(out [B, T, H, E], lse [B, T, H])`` of a call on a Band or Dense."""
-    one = call.q.shape[1] == 1 and not call.dropout
-    cut = _cut("attend_one" if one else "attend", call.q, call.k, call.v, call.pattern, tiles)
+    """``(out [B, T, H, E], lse [B, T, H])`` of a call on a Band, Dense or Blocks."""
+    one = call.q.shape[1] == 1 and not call.dropout and not isinstance(call.pattern, Blocks)
+    cut = _cut("attend_one" if one else _kernel("attend", call.pattern), call.q, call.k, call.v, call.pattern, tiles)
     out = call.v.new_empty(*call.q.shape[:3], call.v.shape[3])
     lse = call.q.new_empty(call.q.shape[:3])
     given = _operands(call, cut) | {"out": out, "lse": lse}
     areas = attend_one_areas(cut.spec, cut.window) if one else attend_areas(cut.spec, cut.window, given["rel_columns"])
     if call.q.requires_grad or call.k.requires_grad or call.v.requires_grad:
-        expect(replace(cut.spec, kernel="attend_backward"))
+        expect(replace(cut.spec, kernel=_kernel("attend_backward", call.pattern)))
     cut.run(cut.numbers(areas, call.q) | given)
     return out, lse
 
@@ -152,7 +156,7 @@ def attend_backward(
     call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dlse: Tensor, tiles: Tiles | None = None
 ) -> Gradients:
     """Gradients of :func:`attend`."""
-    cut = _cut("attend_backward", call.q, call.k, call.v, call.pattern, tiles)
+    cut = _cut(_kernel("attend_backward", call.pattern), call.q, call.k, call.v, call.pattern, tiles)
     q, columns = call.q, cut.walk.columns
     by_column = call.bias is not None and call.bias_needs_grad and call.bias.shape[1] == 1
     by_query = call.bias is not None and call.bias_needs_grad and not by_column
@@ -199,7 +203,12 @@ def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern: Patt
     window = walk.left + walk.right + 1 if isinstance(pattern, Band) else TILES_OF_ANY
     tiles = tiles or (UNTUNED[isa] if name == "attend_one" else tiles_for(isa, dtype, width, window))
     spec = Spec(name, dtype, width, values.shape[3], tiles, isa)
-    return Cut(spec, walk, B, H, whole_sequences=name in ("attend_backward", "band_pv_t"))
+    return Cut(spec, walk, B, H, whole_sequences=name.endswith(("backward", "_t")))
+
+
+def _kernel(name: str, pattern: Pattern) -> str:
+    """The kernel for a pattern that does the work of ``name``."""
+    return name.replace("attend", "attend_blocks") if isinstance(pattern, Blocks) else name
 
 
 def _operands(call: Attention, cut: Cut) -> dict[str, Argument]:
@@ -226,7 +235,7 @@ def _operands(call: Attention, cut: Cut) -> dict[str, Argument]:
         "threshold": int(call.dropout * 2**32),
         "scale": float(call.scale),
         "keep_scale": 1 / (1 - call.dropout),
-    }
+    } | (runs(call.pattern, call.k.shape[1]) if isinstance(call.pattern, Blocks) else {})
 
 
 def _rows(tensor: Tensor) -> Tensor:

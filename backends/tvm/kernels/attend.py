@@ -1,9 +1,10 @@
 """Fused attention over a band, forward: online softmax, a tile of keys at a time."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from ..adapter import T
-from ..arguments import ATTEND
+from ..arguments import ATTEND, DTYPES, Layout
 from ..spec import Spec
 from .blocks import LN_2, LOWEST, building_blocks, constant, exp2
 from .dropout import dropping
@@ -15,6 +16,11 @@ from .workspace import attend_areas, padded
 
 def define(spec: Spec):
     """``out, lse`` of :class:`seqmem.ops.backend.Attention` for a Band, or for Dense as a band without bounds."""
+    return attending(spec, ATTEND, walks)
+
+
+def attending(spec: Spec, layout: Layout, walks: Callable[[SimpleNamespace], SimpleNamespace]):
+    """The kernel that meets the keys in the order of a walk."""
     b = building_blocks(spec)
     w, s, drop = walks(b), scoring(spec, b), dropping(b)
     dtype, width, columns, rows = b.dtype, b.width, b.columns, b.rows
@@ -29,7 +35,7 @@ def define(spec: Spec):
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
-        o = T.meta_var(operands(data, ATTEND, dtype, {"valid": "bool", "dropout_keys": "int64"}))
+        o = T.meta_var(operands(data, layout, dtype, DTYPES))
         m = T.meta_var(areas(o, task))
         queries = T.alloc_buffer((b.queries * s.key_row,), dtype, scope="local")
         qr = T.alloc_buffer((b.queries * s.key_row,), dtype, scope="local")
@@ -62,8 +68,10 @@ def define(spec: Spec):
                     b.fill(out, 0, b.queries * value_row, b.zero)
 
                     @T.inline
-                    def tile(key, key_end):
-                        s.multiply(o, scores, queries, m.k_panels, query, key, key_end, s.key_row, spec.key_width)
+                    def tile(key, first, key_end):
+                        s.multiply(
+                            o, scores, queries, m.k_panels, query, count, key, key_end, s.key_row, spec.key_width
+                        )
 
                         @T.inline
                         def with_columns(begin, stop, shown):
@@ -77,7 +85,7 @@ def define(spec: Spec):
                                 for i in T.serial(rows):
                                     r: T.int64 = group * rows + i
                                     at: T.int64 = r * s.score_row + v * width
-                                    s.finish_row(o, m, scores, beside, query, r, key, key_end, v, vectors, shown)
+                                    s.finish_row(o, m, scores, beside, query, r, key, first, key_end, v, vectors, shown)
                                     softmax_row(scores, at, vectors, maximum, total, out, r)
                                     if o.threshold != 0:
                                         drop.drop_row(
@@ -86,18 +94,18 @@ def define(spec: Spec):
                                             o.dilation, o.threshold,
                                         )  # fmt: skip
 
-                            w.each_group(o, query, key, key_end, probabilities)
+                            w.each_group(o, query, count, first, key_end, probabilities)
 
                         s.block_columns(o, query, key, key_end, with_columns)
-                        add_values(o, out, value_row, scores, m.v_rows, query, key, key_end)
+                        add_values(o, out, value_row, scores, m.v_rows, query, count, key, first, key_end)
 
-                    w.each_tile(o, query, count, end - base, tile)
+                    w.each_tile(o, head, query, count, end - base, tile)
                     for r in T.serial(count):
                         write_row(
                             o, (row * o.queries + index + r * o.dilation) * o.heads + head, maximum, total, out, r
                         )
 
-                w.each_block(first - base, last - base, block)
+                w.each_block(o, first - base, last - base, block)
 
             w.each_chunk(o, residue, first, last, chunk)
 

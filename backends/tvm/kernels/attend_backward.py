@@ -5,10 +5,11 @@ dlse``, the gradient of a score is ``p (g - delta)``; queries are held times sca
 the end.
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from ..adapter import T
-from ..arguments import ATTEND_BACKWARD
+from ..arguments import ATTEND_BACKWARD, DTYPES, Layout
 from ..spec import Spec
 from .blocks import LN_2, LOG2_E, LOWEST, building_blocks, constant, exp2
 from .dropout import dropping
@@ -22,6 +23,11 @@ from .workspace import attend_backward_areas, padded
 
 def define(spec: Spec):
     """Gradients of :class:`seqmem.ops.backend.Attention` for a Band, or for Dense as a band without bounds."""
+    return differentiating(spec, ATTEND_BACKWARD, walks)
+
+
+def differentiating(spec: Spec, layout: Layout, walks: Callable[[SimpleNamespace], SimpleNamespace]):
+    """The kernel that meets the keys in the order of a walk."""
     b = building_blocks(spec)
     w, s, drop = walks(b), scoring(spec, b), dropping(b)
     dtype, width, columns, rows = b.dtype, b.width, b.columns, b.rows
@@ -38,7 +44,7 @@ def define(spec: Spec):
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
-        o = T.meta_var(operands(data, ATTEND_BACKWARD, dtype, {"valid": "bool", "dropout_keys": "int64"}))
+        o = T.meta_var(operands(data, layout, dtype, DTYPES))
         m = T.meta_var(areas(o, task))
         queries = T.alloc_buffer((b.queries * key_row,), dtype, scope="local")
         qr = T.alloc_buffer((b.queries * key_row,), dtype, scope="local")
@@ -87,9 +93,9 @@ def define(spec: Spec):
                     b.fill(dqr, 0, b.queries * key_row, b.zero)
 
                     @T.inline
-                    def tile(key, key_end):
-                        s.multiply(o, probs, queries, m.k_panels, query, key, key_end, key_row, d)
-                        s.multiply(o, dscores, dout, m.v_panels, query, key, key_end, value_row, e)
+                    def tile(key, first, key_end):
+                        s.multiply(o, probs, queries, m.k_panels, query, count, key, key_end, key_row, d)
+                        s.multiply(o, dscores, dout, m.v_panels, query, count, key, key_end, value_row, e)
 
                         @T.inline
                         def with_columns(begin, stop, shown):
@@ -103,13 +109,13 @@ def define(spec: Spec):
                                 for i in T.serial(rows):
                                     r: T.int64 = group * rows + i
                                     at: T.int64 = r * s.score_row + v * width
-                                    s.finish_row(o, m, probs, beside, query, r, key, key_end, v, vectors, shown)
+                                    s.finish_row(o, m, probs, beside, query, r, key, first, key_end, v, vectors, shown)
                                     gradients_of_row(
                                         o, drop, probs, dscores, at, v, vectors, lse, delta, r, row, head,
                                         index + r * o.dilation, residue + (base + key + v * width) * o.dilation,
                                     )  # fmt: skip
 
-                            w.each_group(o, query, key, key_end, gradients)
+                            w.each_group(o, query, count, first, key_end, gradients)
                             slant.add(
                                 o, m, w, dscores, slanted, qr, dqr, row, head, index, query, count, key, key_end, begin,
                                 stop, shown,
@@ -118,9 +124,9 @@ def define(spec: Spec):
                         s.block_columns(o, query, key, key_end, with_columns)
                         sums.add(o, m.dv, value_row, probs, dout, query, count, key, key_end)
                         sums.add(o, m.dk, key_row, dscores, queries, query, count, key, key_end)
-                        add_keys(o, dq, key_row, dscores, m.k_rows, query, key, key_end)
+                        add_keys(o, dq, key_row, dscores, m.k_rows, query, count, key, first, key_end)
 
-                    w.each_tile(o, query, count, end - base, tile)
+                    w.each_tile(o, head, query, count, end - base, tile)
                     for r in T.serial(count):
                         position: T.int64 = ((row * o.queries + index + r * o.dilation) * o.heads + head) * d
                         for k in T.serial(d):
@@ -129,7 +135,7 @@ def define(spec: Spec):
                             for k in T.serial(d):
                                 o.dqr[position + k] = dqr[r * key_row + k] * o.scale
 
-                w.each_block(first - base, last - base, block)
+                w.each_block(o, first - base, last - base, block)
                 sums.write(o, o.dk, dk_at, d, m.dk, key_row, base, end, done[0], constant(dtype, LN_2))
                 sums.write(o, o.dv, dv_at, e, m.dv, value_row, base, end, done[0], o.keep_scale)
                 done[0] = end

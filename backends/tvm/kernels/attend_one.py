@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from ..adapter import T
-from ..arguments import ATTEND
+from ..arguments import ATTEND, DTYPES
 from ..spec import Spec
 from .blocks import LN_2, LOG2_E, LOWEST, building_blocks, constant, exp2
 from .scores import MINUS_INFINITY
@@ -24,7 +24,7 @@ def define(spec: Spec):
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
-        o = T.meta_var(operands(data, ATTEND, dtype, {"valid": "bool", "dropout_keys": "int64"}))
+        o = T.meta_var(operands(data, ATTEND, dtype, DTYPES))
         m = T.meta_var(areas(o, task))
         found = T.alloc_buffer((1,), dtype, scope="local")
         total = T.alloc_buffer((2,), dtype, scope="local")

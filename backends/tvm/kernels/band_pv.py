@@ -47,17 +47,17 @@ def define(spec: Spec):
                     b.fill(out, 0, b.queries * value_row, b.zero)
 
                     @T.inline
-                    def tile(key, key_end):
+                    def tile(key, first, key_end):
                         p.load(o, weights, row, head, index, query, count, key, key_end)
-                        add(o, out, value_row, weights, m.v_rows, query, key, key_end)
+                        add(o, out, value_row, weights, m.v_rows, query, count, key, first, key_end)
 
-                    w.each_tile(o, query, count, end - base, tile)
+                    w.each_tile(o, head, query, count, end - base, tile)
                     for r in T.serial(count):
                         to: T.int64 = ((row * o.queries + index + r * o.dilation) * o.heads + head) * e
                         for k in T.serial(e):
                             o.out[to + k] = out[r * value_row + k]
 
-                w.each_block(first - base, last - base, block)
+                w.each_block(o, first - base, last - base, block)
 
             w.each_chunk(o, residue, first, last, chunk)
 

@@ -49,13 +49,13 @@ def define(spec: Spec):
                     b.pack_rows(g, 0, value_row, o.g, at, o.dilation * o.g_time, e, count, b.queries, one)
 
                     @T.inline
-                    def tile(key, key_end):
+                    def tile(key, first, key_end):
                         p.load(o, weights, row, head, index, query, count, key, key_end)
                         sums.add(o, m.out, value_row, weights, g, query, count, key, key_end)
 
-                    w.each_tile(o, query, count, end - base, tile)
+                    w.each_tile(o, head, query, count, end - base, tile)
 
-                w.each_block(first - base, last - base, block)
+                w.each_block(o, first - base, last - base, block)
                 sums.write(o, o.out, out_at, e, m.out, value_row, base, end, done[0], one)
                 done[0] = end
 

@@ -55,8 +55,8 @@ def define(spec: Spec):
                         b.fill(o.out, out_at + r * out_row + after, num_columns - after, b.zero)
 
                     @T.inline
-                    def tile(key, key_end):
-                        s.multiply(o, scores, queries, m.k_panels, query, key, key_end, d, d)
+                    def tile(key, first, key_end):
+                        s.multiply(o, scores, queries, m.k_panels, query, count, key, key_end, d, d)
                         for r in T.serial(count):
                             low: T.int64 = T.max(query + r - o.left, key)
                             high: T.int64 = T.min(query + r + o.right + 1, key_end)
@@ -64,9 +64,9 @@ def define(spec: Spec):
                             for n in T.serial(T.max(high - low, T.int64(0))):
                                 o.out[to + n] = scores[r * s.score_row + low - key + n]
 
-                    w.each_tile(o, query, count, end - base, tile)
+                    w.each_tile(o, head, query, count, end - base, tile)
 
-                w.each_block(first - base, last - base, block)
+                w.each_block(o, first - base, last - base, block)
 
             w.each_chunk(o, residue, first, last, chunk)
 

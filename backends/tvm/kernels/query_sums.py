@@ -9,7 +9,7 @@ def weighted_sums(b: SimpleNamespace, w: SimpleNamespace, weights_row: int):
     """A statement: ``sums[m] += sum over n of weights[m, n] * vectors[n]`` for a block of queries, a tile of keys."""
 
     @T.inline
-    def add(o, sums, sums_row, weights, vectors, query, key, key_end):
+    def add(o, sums, sums_row, weights, vectors, query, count, key, first, key_end):
         for panel in T.serial(sums_row // b.columns):
 
             @T.inline
@@ -20,6 +20,6 @@ def weighted_sums(b: SimpleNamespace, w: SimpleNamespace, weights_row: int):
                     vectors, a * sums_row + panel * b.columns, sums_row, z - a, True,
                 )  # fmt: skip
 
-            w.each_group(o, query, key, key_end, group)
+            w.each_group(o, query, count, first, key_end, group)
 
     return add

@@ -113,10 +113,10 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
                 )
 
     @T.inline
-    def multiply(o, scores, queries, panels, query, key, key_end, row, length):
+    def multiply(o, scores, queries, panels, query, count, key, key_end, row, length):
         """Products of a block of queries with a tile of keys, where somebody sees them."""
         for panel in T.serial((key_end - key + columns - 1) // columns):
-            for group in T.serial(b.groups):
+            for group in T.serial((count + rows - 1) // rows):
                 if T.And(
                     key + panel * columns < query + group * rows + rows + o.right,
                     key + panel * columns + columns > query + group * rows - o.left,
@@ -128,7 +128,7 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
                     )  # fmt: skip
 
     @T.inline
-    def finish_row(o, m, scores, beside, query, row, key, key_end, v, vectors, shown):
+    def finish_row(o, m, scores, beside, query, row, key, first, key_end, v, vectors, shown):
         """Everything but the products, for the vectors v ... v + vectors - 1 of a row."""
         at: T.int64 = row * score_row + v * width
         start: T.int64 = key + v * width
@@ -136,7 +136,7 @@ def scoring(spec: Spec, b: SimpleNamespace) -> SimpleNamespace:
             add(scores, at, vectors, beside, row * beside_row + shown + start - o.shift * (query + row) + o.origin)
         if o.has_valid != 0:
             add(scores, at, vectors, m.switched_off, start)
-        low: T.int64 = query + row - o.left - start
+        low: T.int64 = T.max(query + row - o.left, first) - start
         high: T.int64 = T.min(query + row + o.right, key_end - 1) - start
         if T.Or(low > 0, high < vectors * width - 1):
             mask(scores, at, vectors, T.max(low, T.int64(-1)), T.max(T.min(high, vectors * width), T.int64(-1)))

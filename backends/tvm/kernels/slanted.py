@@ -23,7 +23,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
             b.fill(m.dbias, 0, o.columns, b.zero)
 
     @T.inline
-    def lay_out(o, w, dscores, slanted, query, key, key_end, shown):
+    def lay_out(o, w, dscores, slanted, query, count, key, key_end, shown):
         """Every score's gradient to its column; 0 where a column names no key of the tile."""
         b.fill(slanted, 0, b.queries * slanted_row, b.zero)
 
@@ -37,7 +37,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
                 for n in T.serial(T.max(high - low, T.int64(0))):
                     slanted[to + n] = dscores[r * s.score_row + low - key + n]
 
-        w.each_group(o, query, key, key_end, group)
+        w.each_group(o, query, count, key, key_end, group)
 
     @T.inline
     def add_rel(o, m, w, slanted, qr, dqr, query, count, key, key_end, begin, end, shown):
@@ -55,7 +55,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
                     m.r_rows, low * key_row + panel * columns, key_row, high - low, True,
                 )  # fmt: skip
 
-            w.each_group(o, query, key, key_end, into_dqr)
+            w.each_group(o, query, count, key, key_end, into_dqr)
             for group in T.serial((end - begin + rows - 1) // rows):
                 low: T.int64 = begin + group * rows
                 first: T.int64 = T.max(key - low - rows + 1 + o.origin - query, T.int64(0))
@@ -71,7 +71,7 @@ def slanting(spec: Spec, b: SimpleNamespace, s: SimpleNamespace) -> SimpleNamesp
     def add(o, m, w, dscores, slanted, qr, dqr, row, head, index, query, count, key, key_end, begin, end, shown):
         """What a tile contributes."""
         if T.Or(o.has_rel != 0, T.Or(o.wants_bias_columns != 0, o.wants_bias_rows != 0)):
-            lay_out(o, w, dscores, slanted, query, key, key_end, shown)
+            lay_out(o, w, dscores, slanted, query, count, key, key_end, shown)
         if o.has_rel != 0:
             add_rel(o, m, w, slanted, qr, dqr, query, count, key, key_end, begin, end, shown)
         named: T.int64 = T.min(end, o.columns) - begin

@@ -75,7 +75,7 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
             body(head, tail, base, end)
 
     @T.inline
-    def each_block(first, last, body):
+    def each_block(o, first, last, body):
         """``body(query, count)``: cache blocks of queries."""
         for block in T.serial((T.max(last - first, T.int64(0)) + b.queries - 1) // b.queries):
             query: T.int64 = first + block * b.queries
@@ -83,20 +83,23 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
             body(query, count)
 
     @T.inline
-    def each_tile(o, query, count, num_keys, body):
-        """``body(key, key_end)``: cache blocks of the keys that a block of queries sees, starting at whole panels."""
+    def each_tile(o, head, query, count, num_keys, body):
+        """``body(key, first, key_end)``: cache blocks of the keys that a block of queries sees, from whole panels on.
+
+        None sees those between key and ``first``.
+        """
         begin: T.int64 = T.max(query - o.left, T.int64(0)) // b.columns * b.columns
         end: T.int64 = T.min(query + count + o.right, num_keys)
         for tile in T.serial((T.max(end - begin, T.int64(0)) + b.keys - 1) // b.keys):
             key: T.int64 = begin + tile * b.keys
             key_end: T.int64 = T.min(key + b.keys, end)
-            body(key, key_end)
+            body(key, key, key_end)
 
     @T.inline
-    def each_group(o, query, key, key_end, body):
+    def each_group(o, query, count, first, key_end, body):
         """``body(group, a, z)``: groups of ``rows`` queries, and the keys a ... z - 1 of the tile that they see."""
-        for group in T.serial(b.groups):
-            a: T.int64 = T.max(query + group * b.rows - o.left, key)
+        for group in T.serial((count + b.rows - 1) // b.rows):
+            a: T.int64 = T.max(query + group * b.rows - o.left, first)
             z: T.int64 = T.min(query + group * b.rows + b.rows + o.right, key_end)
             if a < z:
                 body(group, a, z)
