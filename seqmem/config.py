@@ -107,8 +107,30 @@ class CodecConfig(Section):
         return settings
 
 
+class StageConfig(Section):
+    """A part of training; its rate is constant after a linear warm-up.
+
+    So Longformer's language models were trained (Beltagy et al. 2020, section 4.2): with every stage lengths double and
+    the rate halves, and a tenth of its steps, 10,000 at most, warm up.
+    """
+
+    steps: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    batch_size: int | None = Field(None, gt=0, description="train.batch_size when absent")
+    model: dict[str, Any] = Field(
+        default_factory=dict, description="lengths instead of the recipe's, as segment_len and window"
+    )
+
+    @property
+    def warmup_steps(self) -> int:
+        return min(self.steps // 10, 10_000)
+
+
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
+
+    With ``stages``, these are trained one after the other, the optimizer's moments carried over: ``steps`` is their sum
+    whatever it says, and ``lr``, ``min_lr`` and ``warmup_steps`` have no say.
 
     After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
     Rae et al. (2019) end training so, every 4 steps after 60,000, instead of lowering the rate early.
@@ -117,7 +139,8 @@ class TrainConfig(Section):
     moments, losses and what a transformer remembers stay float32, and so do evaluations and samples afterwards.
     """
 
-    steps: int = Field(1000, gt=0)
+    stages: tuple[StageConfig, ...] = ()
+    steps: int = Field(1000, gt=0, validate_default=True)
     batch_size: int = Field(16, gt=0, description="contiguous streams")
     lr: float = Field(1e-3, gt=0)
     min_lr: float = Field(0.0, ge=0)
@@ -136,6 +159,11 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(2, gt=0)
     num_threads: int | None = Field(None, gt=0, description="torch threads; all cores when absent")
     tensorboard: bool = False
+
+    @field_validator("steps")
+    @classmethod
+    def _of_all_stages(cls, steps: int, info: ValidationInfo) -> int:
+        return sum(stage.steps for stage in info.data.get("stages", ())) or steps
 
 
 Slots = Annotated[int, Field(ge=0)]

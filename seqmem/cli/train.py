@@ -14,6 +14,7 @@ from seqmem.recipe import load_recipe
 
 if TYPE_CHECKING:
     from seqmem.train.objective import Objective
+    from seqmem.train.stages import Stage
 
 
 @click.command(
@@ -64,11 +65,11 @@ def command(
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")
 
     recipe = load_recipe(_source(words, earlier), settings, size)
-    objective, config = _objective_and_config(recipe)
+    objective, stages = _objective_and_stages(recipe)
     if print_config:
         click.echo(recipe.model_dump_json(indent=2))
     elif dry_run:
-        _print_size(recipe, objective, config)
+        _print_size(recipe, objective, stages)
     else:
         from seqmem.train.trainer import train
 
@@ -120,23 +121,27 @@ def _unnamed_run(recipe: Recipe, resume: str | None) -> Path:
     return started[-1].parents[1] if started else runs / datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
-def _objective_and_config(recipe: Recipe) -> tuple[Objective[Any], Any]:
-    """What the recipe trains for, and the configuration of its model, which is thereby checked."""
+def _objective_and_stages(recipe: Recipe) -> tuple[Objective[Any], list[Stage]]:
+    """What the recipe trains for, and its stages with the model's configurations, which are thereby checked."""
     from seqmem.train.objective import objective_of
+    from seqmem.train.stages import stages_of
 
-    objective = objective_of(recipe)
-    return objective, objective.model_config(recipe)
+    return objective_of(recipe), stages_of(recipe)
 
 
-def _print_size(recipe: Recipe, objective: Objective[Any], config: Any) -> None:
+def _print_size(recipe: Recipe, objective: Objective[Any], stages: list[Stage]) -> None:
     from seqmem.cli.size import num_parameters, training_memory
     from seqmem.ops import bind
+    from seqmem.train.stages import tokens_read
 
-    batch_size, row_len, steps = recipe.train.batch_size, objective.row_len(config), recipe.train.steps
-    tokens = batch_size * row_len
-    memory = training_memory(config, bind(recipe.backend), recipe.train, objective)
-    parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
-    click.echo(f"model       {recipe.model_name}, {num_parameters(objective, config):,} parameters")
-    click.echo(f"step        {tokens:,} tokens: {batch_size} {objective.rows} x {row_len}")
-    click.echo(f"training    {steps:,} steps, {steps * tokens:,} tokens")
-    click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")
+    steps = recipe.train.steps
+    click.echo(f"model       {recipe.model_name}, {num_parameters(objective, stages[0].config):,} parameters")
+    for stage in stages:
+        memory = training_memory(stage.config, bind(recipe.backend), stage.training, objective)
+        parts = ", ".join(f"{purpose} {size / 1e6:,.1f}" for purpose, size in memory.items())
+        if len(stages) > 1:
+            click.echo(f"stage       {stage}")
+        batch_size = stage.training.batch_size
+        click.echo(f"step        {stage.tokens_a_step:,} tokens: {batch_size} {objective.rows} x {stage.row_len}")
+        click.echo(f"memory      about {sum(memory.values()) / 1e6:,.0f} MB of tensors: {parts}")
+    click.echo(f"training    {steps:,} steps, {tokens_read(stages, steps):,} tokens")

@@ -113,11 +113,14 @@ class CausalModel(Model):
         raise NotImplementedError
 
     def with_lengths(self, **lengths: Any) -> Self:
-        """The same weights under other lengths (``mem_len``, ``segment_len``, ...), as evaluation may want them."""
+        """The same weights under other lengths (``mem_len``, ``segment_len``, ...), as evaluation may want them.
+
+        They are the very parameters: an optimizer of one model trains both.
+        """
         config = validated(type(self.config), self.config.model_dump() | lengths, "lengths")
         with torch.device("meta"):
             twin = type(self)(config, self.ops)
-        twin.load_state_dict(self.state_dict(), assign=True)
+        twin.load_state_dict(self.state_dict(keep_vars=True), assign=True)
         return twin.train(self.training)
 
 

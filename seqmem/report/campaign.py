@@ -21,7 +21,7 @@ from seqmem.errors import SeqmemError
 from seqmem.recipe import load_recipe
 from seqmem.report.runs import settings_of
 from seqmem.report.say import say
-from seqmem.train.checkpoint import newest_checkpoint
+from seqmem.train.checkpoint import newest_checkpoint, step_of
 from seqmem.train.device import default_device
 from seqmem.train.interrupt import Interrupt
 
@@ -66,7 +66,7 @@ class Job:
                 f"run '{self.folder}' was trained with another {' and '.join(changed)}; "
                 f"remove it or compare in another folder (--out)"
             )
-        return int(checkpoint.name.removeprefix("step-")) >= self.recipe.train.steps
+        return step_of(checkpoint) >= self.recipe.train.steps
 
     def start(self) -> subprocess.Popen:
         """Train in a new process, which goes on from the newest checkpoint.

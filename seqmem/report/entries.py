@@ -46,7 +46,13 @@ def group_by_seed(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def check_comparable(recipes: Mapping[str, Recipe]) -> None:
-    """Refuse recipes that are not measured on the same tokens in the same way, by the same number of threads."""
+    """Refuse recipes that are not measured on the same tokens in the same way, by the same number of threads.
+
+    And those in stages, whose training has no one speed.
+    """
+    for name, recipe in recipes.items():
+        if recipe.train.stages:
+            raise SeqmemError(f"'{name}' is trained in stages, which are not of one speed; leave out train.stages")
     first, *others = recipes.items()
     for name, recipe in others:
         if changed := [key for key, value in _protocol(recipe).items() if value != _protocol(first[1]).get(key)]:

@@ -19,6 +19,7 @@ from seqmem.errors import SeqmemError
 from seqmem.recipe import dotted, load_recipe
 from seqmem.train.checkpoint import vocabulary_folder
 from seqmem.train.objective import objective_of
+from seqmem.train.stages import Stage, stages_of, tokens_read
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,16 @@ class RunRecord:
         """Tokens that a training step reads."""
         return tokens_a_step(self.recipe)
 
+    @cached_property
+    def _stages(self) -> list[Stage]:
+        return stages_of(self.recipe)
+
     def series(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Tokens seen and values, both ``[N]`` float64, of the N records in which ``key`` has a value."""
         points = [
-            (record["step"] * self.tokens_a_step, record[key]) for record in self.records if record.get(key) is not None
+            (tokens_read(self._stages, record["step"]), record[key])
+            for record in self.records
+            if record.get(key) is not None
         ]
         tokens, values = np.array(points, dtype=float).reshape(-1, 2).T
         return tokens, values

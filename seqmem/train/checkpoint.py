@@ -134,6 +134,11 @@ def newest_checkpoint(run_dir: Path) -> Path | None:
     return max((run_dir / "checkpoints").glob("step-*"), default=None)
 
 
+def step_of(checkpoint: Path) -> int:
+    """Steps taken when a checkpoint folder of a run was written."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def find_checkpoint(path: Path | str) -> Path:
     """The checkpoint folder that ``path`` means: itself, or the newest of a run folder."""
     path = Path(path)

@@ -12,9 +12,15 @@ from seqmem.models.model import Model
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Linear warm-up to ``lr`` over ``warmup_steps``, then a cosine that ends at ``min_lr`` in step ``steps``.
 
+    In stages, linear warm-up to the rate of each, which then stays.
+
     Args:
         step: the step about to be taken, from 1.
     """
+    for stage in config.stages:
+        if step <= stage.steps:
+            return stage.lr * min(1.0, step / max(1, stage.warmup_steps))
+        step -= stage.steps
     if step <= config.warmup_steps:
         return config.lr * step / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)

@@ -1,5 +1,6 @@
 """The status of training on the screen: a bar that moves on a terminal, a plain line now and then elsewhere."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -12,12 +13,16 @@ BITS_PER = "bits_per_"
 
 
 class StatusLine:
-    """While entered, keeps the user informed of a loop of ``steps`` steps that stands at ``step``."""
+    """While entered, keeps the user informed of a loop of ``steps`` steps that stands at ``step``.
 
-    def __init__(self, console: Console, step: int, steps: int, tokens_a_step: int):
+    Args:
+        tokens_left: tokens to be read after a step.
+    """
+
+    def __init__(self, console: Console, step: int, steps: int, tokens_left: Callable[[int], int]):
         self._console = console
         self._steps = steps
-        self._tokens_a_step = tokens_a_step
+        self._tokens_left = tokens_left
         columns = (
             BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}"),
@@ -48,8 +53,7 @@ class StatusLine:
             self._console.print(f"{step}  {self._text(record)}", highlight=False, markup=False, soft_wrap=True)
 
     def _text(self, record: dict[str, float]) -> str:
-        tokens_left = (self._steps - record["step"]) * self._tokens_a_step
-        seconds_left = round(tokens_left / record["tokens_per_second"])
+        seconds_left = round(self._tokens_left(int(record["step"])) / record["tokens_per_second"])
         bits = (f"{record[key]:.3f} bits/{key[len(BITS_PER) :]}  " for key in record if key.startswith(BITS_PER))
         return (
             f"loss {record['loss']:.3f}  {''.join(bits)}grad norm {record['grad_norm']:.2f}  "

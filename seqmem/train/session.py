@@ -68,6 +68,19 @@ class Session(Generic[M]):
         if auxiliary:
             self._clipped["auxiliary_grad_norm"] = auxiliary
 
+    def go_on(self, model: M, batches: Batches, config: TrainConfig) -> None:
+        """Train on with the same weights under other lengths, from the same place; the memory begins empty.
+
+        Args:
+            model: has the very parameters of the one before.
+            batches, config: as above.
+        """
+        self.model = model.train()
+        self._batches = batches
+        self._batches.cursor = self.counters.cursor
+        self._config = config
+        self._memory = self._objective.init_state(model, config.batch_size)
+
     def step(self) -> dict[str, float]:
         """Train on the next batch; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
 

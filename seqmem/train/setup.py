@@ -16,11 +16,19 @@ from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import Ops
-from seqmem.train.checkpoint import load_recipe_of, load_vocabulary, load_weights, newest_checkpoint, vocabulary_folder
+from seqmem.train.checkpoint import (
+    load_recipe_of,
+    load_vocabulary,
+    load_weights,
+    newest_checkpoint,
+    step_of,
+    vocabulary_folder,
+)
 from seqmem.train.device import default_device, keep_freed_memory
 from seqmem.train.next_token import NextToken
 from seqmem.train.objective import M, Objective, objective_of
 from seqmem.train.session import Session
+from seqmem.train.stages import Stage, stage_at, stages_of
 
 SECTIONS = ("data", "tokenizer", "codec", "model")
 """Of a recipe: what a run cannot change on the way."""
@@ -39,7 +47,9 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
         raise SeqmemError(f"run '{run_dir}' has checkpoints already; resume it or name another folder")
     before = load_recipe_of(checkpoint)
     same = {section: getattr(before, section) == getattr(recipe, section) for section in SECTIONS}
-    same["train.batch_size"] = before.train.batch_size == recipe.train.batch_size
+    same |= {
+        f"train.{key}": getattr(before.train, key) == getattr(recipe.train, key) for key in ("batch_size", "stages")
+    }
     if changed := [name for name, is_same in same.items() if not is_same]:
         raise SeqmemError(
             f"run '{run_dir}' was begun with another {' and '.join(changed)}; restore it or name another run folder"
@@ -76,27 +86,37 @@ def start_session(
 ) -> Session[Any]:
     """A model with its batches and optimizer, as initialised by ``train.seed`` or as the checkpoint left them."""
     objective = objective_of(recipe)
-    model = _new_model(recipe, objective, vocabulary.vocab_size, ops)
-    batches = objective.batches(corpus, vocabulary, model.config, recipe.train)
-    session = Session(model, batches, recipe.train, objective)
+    stage = stage_at(stages_of(recipe, vocabulary.vocab_size), step_of(checkpoint) if checkpoint else 1)
+    model = _new_model(recipe, objective, stage.config, ops)
+    batches = objective.batches(corpus, vocabulary, stage.config, stage.training)
+    session = Session(model, batches, stage.training, objective)
     if checkpoint:
         load_weights(session.model, checkpoint)
         session.restore(checkpoint)
     return session
 
 
+def enter_stage(
+    session: Session[Any], stage: Stage, objective: Objective[Any], vocabulary: Vocabulary, corpus: Tokens
+) -> None:
+    """Have the session's next steps be of ``stage``."""
+    model = session.model.with_lengths(**stage.config.model_dump())
+    session.go_on(model, objective.batches(corpus, vocabulary, stage.config, stage.training), stage.training)
+
+
 def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -> Session[CausalModel]:
     """The recipe's causal model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
-    model = _new_model(recipe, NextToken(), vocab_size, ops)
+    objective = NextToken()
+    model = _new_model(recipe, objective, objective.model_config(recipe, vocab_size), ops)
     return Session(model, TokenStream(tokens, recipe.train.batch_size, model.config.unroll_len), recipe.train)
 
 
-def _new_model(recipe: Recipe, objective: Objective[M], vocab_size: int, ops: Ops) -> M:
-    """The recipe's model, initialised by ``train.seed``, in a process made ready for training it."""
+def _new_model(recipe: Recipe, objective: Objective[M], config: Any, ops: Ops) -> M:
+    """The recipe's model as ``config`` has it, initialised by ``train.seed``, in a process made ready for training."""
     if recipe.train.num_threads:
         torch.set_num_threads(recipe.train.num_threads)
     # Moments of rarely seen embeddings decay into denormal numbers, which slow a CPU down many times over.
     torch.set_flush_denormal(True)
     keep_freed_memory()
     torch.manual_seed(recipe.train.seed)
-    return objective.build(objective.model_config(recipe, vocab_size), ops).to(default_device())
+    return objective.build(config, ops).to(default_device())

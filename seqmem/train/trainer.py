@@ -17,7 +17,8 @@ from seqmem.train.metrics import MetricsLog
 from seqmem.train.objective import objective_of
 from seqmem.train.precision import compute_dtype, computing
 from seqmem.train.progress import BITS_PER, StatusLine
-from seqmem.train.setup import prepare_data, start_session, starting_point
+from seqmem.train.setup import enter_stage, prepare_data, start_session, starting_point
+from seqmem.train.stages import Stage, stage_at, stages_of, tokens_read
 
 
 def train(recipe: Recipe, run_dir: Path, resume: bool = True, console: Console | None = None) -> Path:
@@ -55,7 +56,8 @@ class Trainer:
         self._vocabulary, self._corpus = prepare_data(recipe, run_dir, checkpoint)
         self._session = start_session(recipe, self._vocabulary, self._corpus, self._ops, checkpoint)
         reset_peak_memory(self._session.device)
-        self._tokens_a_step = recipe.train.batch_size * self._objective.row_len(self._session.model.config)
+        self._stages = stages_of(recipe, self._vocabulary.vocab_size)
+        self._stage = stage_at(self._stages, max(1, self._session.counters.step))
         self._units = self._objective.units(self._corpus, self._vocabulary)
         self._recipe = recipe
         self._run_dir = run_dir
@@ -76,6 +78,8 @@ class Trainer:
             "precision": self._recipe.train.precision,
             "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",
         }
+        if len(self._stages) > 1:
+            rows["stages"] = f"{len(self._stages)}; {self._stage}"
         if isinstance(self._corpus, AudioCorpus):
             rows["to beat"] = f"{self._corpus.baselines('validation') or 'not counted, too many levels'} (validation)"
         self._say("\n".join(f"{name:<10} {value}" for name, value in rows.items()))
@@ -85,22 +89,23 @@ class Trainer:
         config, session = self._recipe.train, self._session
         step = session.counters.step
         log = MetricsLog(self._run_dir, step, config.tensorboard)
-        status = StatusLine(self._console, step, config.steps, self._tokens_a_step)
+        status = StatusLine(self._console, step, config.steps, lambda step: self._tokens_between(step, config.steps))
         with log, status, Interrupt(self._console) as interrupt:
             stopping = step >= config.steps
             while not stopping:
+                self._enter(stage_at(self._stages, step + 1))
                 norms = self._step()
                 step = session.counters.step
-                is_last = step == config.steps
-                stopping = is_last or interrupt.requested
+                ends_stage = step == self._stage.last
+                stopping = step == config.steps or interrupt.requested
                 status.advance()
-                if is_last or step % config.log_every == 0:
+                if ends_stage or step % config.log_every == 0:
                     record = self._measure(norms)
                     log.write(record)
                     status.show(record)
-                if is_last or step % config.eval_every == 0:
+                if ends_stage or step % config.eval_every == 0:
                     log.write(self._validate())
-                if stopping or step % config.checkpoint_every == 0:
+                if stopping or ends_stage or step % config.checkpoint_every == 0:
                     save_checkpoint(self._run_dir, self._recipe, self._vocabulary, session)
         if step < config.steps:
             self._say(f"Stopped at step {step}, checkpoint saved. Go on: seqmem train --resume {self._run_dir}")
@@ -110,6 +115,15 @@ class Trainer:
         """Leave in the run's folder what it is to be judged by and say what can be done with the run."""
         model = self._session.model.eval()
         self._say(self._objective.conclude(model, self._vocabulary, self._recipe, self._run_dir))
+
+    def _enter(self, stage: Stage) -> None:
+        if stage is not self._stage:
+            enter_stage(self._session, stage, self._objective, self._vocabulary, self._corpus)
+            self._stage = stage
+            self._say(f"stage {self._stages.index(stage) + 1} of {len(self._stages)}: {stage}")
+
+    def _tokens_between(self, step: int, later: int) -> int:
+        return tokens_read(self._stages, later) - tokens_read(self._stages, step)
 
     def _step(self) -> dict[str, float]:
         try:
@@ -123,9 +137,10 @@ class Trainer:
         session = self._session
         losses, seconds = session.take_recent()
         loss = fmean(losses["loss"])
-        num_tokens = len(losses["loss"]) * self._tokens_a_step
+        step = session.counters.step
+        num_tokens = self._tokens_between(step - len(losses["loss"]), step)
         return {
-            "step": session.counters.step,
+            "step": step,
             "loss": loss,
             **{f"{BITS_PER}{unit}": loss / math.log(2) * number for unit, number in self._units.items()},
             **norms,

@@ -1,0 +1,93 @@
+"""Training in stages, each with lengths, a rate and perhaps a batch of its own; without stages, all steps are one.
+
+The weights, the optimizer's moments and the place in the text go over from stage to stage. Memory does not: it begins
+empty, as the lengths that it has are others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from seqmem.config import Recipe, TrainConfig, validated
+from seqmem.errors import SeqmemError
+from seqmem.models.base import ModelConfig
+from seqmem.ops import bind
+from seqmem.train.objective import Objective, objective_of
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training.
+
+    Args:
+        first, last: its steps, counted from 1.
+        lr: the rate that it comes to.
+        config: the model's, under the lengths of the stage.
+        training: the recipe's section with the batch size of the stage.
+        row_len: tokens of a row of a batch, at most.
+    """
+
+    first: int
+    last: int
+    lr: float
+    config: Any
+    training: TrainConfig
+    row_len: int
+
+    @property
+    def tokens_a_step(self) -> int:
+        return self.training.batch_size * self.row_len
+
+    def __str__(self) -> str:
+        batch = f"{self.training.batch_size} x {self.row_len:,} tokens"
+        return f"steps {self.first:,} to {self.last:,}, {batch}, learning rate {self.lr:.4g}"
+
+
+def stages_of(recipe: Recipe, vocab_size: int | None = None) -> list[Stage]:
+    """The stages of a recipe, in order.
+
+    Args:
+        vocab_size: ids of text or sound; the recipe's when absent.
+
+    Raises:
+        SeqmemError: ``model`` of a stage has an unknown key or an illegal value, or changes a weight.
+    """
+    objective, training = objective_of(recipe), recipe.train
+    base = objective.model_config(recipe, vocab_size)
+    if not training.stages:
+        return [Stage(1, training.steps, training.lr, base, training, objective.row_len(base))]
+    stages, steps = [], 0
+    for number, stage in enumerate(training.stages):
+        config = _under(base, stage.model, objective, f"train.stages.{number}.model")
+        own = training.model_copy(update={"batch_size": stage.batch_size or training.batch_size})
+        stages.append(Stage(steps + 1, steps + stage.steps, stage.lr, config, own, objective.row_len(config)))
+        steps += stage.steps
+    return stages
+
+
+def stage_at(stages: Sequence[Stage], step: int) -> Stage:
+    """The stage that ``step``, from 1, belongs to; the last one after its end."""
+    return next((stage for stage in stages if step <= stage.last), stages[-1])
+
+
+def tokens_read(stages: Sequence[Stage], step: int) -> int:
+    """Tokens that training has read after ``step`` steps, at most."""
+    return sum(stage.tokens_a_step * max(0, min(step, stage.last) - stage.first + 1) for stage in stages)
+
+
+def _under(base: Any, lengths: dict[str, Any], objective: Objective[Any], where: str) -> Any:
+    """The configuration ``base`` with other lengths."""
+    if not isinstance(base, ModelConfig):
+        raise SeqmemError(f"{where}: only causal models are trained in stages; leave them out")
+    config = validated(type(base), base.model_dump() | lengths, where)
+    before, now = _shapes(base, objective), _shapes(config, objective)
+    if changed := [name for name in before.keys() | now.keys() if before.get(name) != now.get(name)]:
+        raise SeqmemError(f"{where} changes a weight, {min(changed)}; give lengths alone, as segment_len")
+    return config
+
+
+def _shapes(config: Any, objective: Objective[Any]) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {name: weight.shape for name, weight in objective.build(config, bind()).named_parameters()}
