@@ -42,7 +42,7 @@ class Stage:
 
     def __str__(self) -> str:
         batch = f"{self.training.batch_size} x {self.row_len:,} tokens"
-        return f"steps {self.first:,} to {self.last:,}, {batch}, learning rate {self.lr:.4g}"
+        return f"steps {self.first:,} to {self.last:,}, {batch}, learning rate {self.lr:.5g}"
 
 
 def stages_of(recipe: Recipe, vocab_size: int | None = None) -> list[Stage]:
