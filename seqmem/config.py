@@ -126,6 +126,24 @@ class StageConfig(Section):
         return min(self.steps // 10, 10_000)
 
 
+class MaskingConfig(Section):
+    """Masked language modelling, the training of encoders (Devlin et al. 2019).
+
+    Of the picked tokens 80 % are hidden behind the mask, 10 % become another token and 10 % stay; all are to be told.
+    Documents are cut into segments, which share nothing.
+    """
+
+    probability: float = Field(0.15, gt=0, lt=1, description="with which a token, or a word, is picked")
+    whole_words: bool = Field(
+        False,
+        description="pick all pieces of a word together; a word begins at a piece that begins with a space or a line "
+        "break, and after a line break",
+    )
+    segment_len: int | None = Field(
+        None, gt=2, description="tokens of a segment, with CLS and SEP; the model's max_len when absent"
+    )
+
+
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
@@ -205,6 +223,7 @@ class Recipe(Section):
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     codec: CodecConfig | None = Field(None, description="of an audio recipe; a text recipe has none")
+    masking: MaskingConfig | None = Field(None, description="of an encoder's recipe")
     model: dict[str, Any] = Field(description="name, optionally size, and overrides of that model's configuration")
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
@@ -220,11 +239,22 @@ class Recipe(Section):
         return model
 
     @model_validator(mode="after")
+    def _encoders_read_text(self) -> Self:
+        if self.is_encoder and self.codec:
+            raise ValueError("an encoder reads text; leave [codec] out")
+        return self
+
+    @model_validator(mode="after")
     def _data_is_of_its_kind(self) -> Self:
         if not self.data.path and not self.data.download and (self.data.corpus == "kjv") == bool(self.codec):
             kind, wanted = ("sounds", "text") if self.codec else ("text", "sounds")
             raise ValueError(f"data.corpus = '{self.data.corpus}' is {wanted}, the recipe wants {kind}; set data.path")
         return self
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model reads whole texts, to both sides, instead of going on with them."""
+        return self.masking is not None
 
     @property
     def vocabulary_settings(self) -> dict[str, Any]:

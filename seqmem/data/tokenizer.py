@@ -34,6 +34,8 @@ class Tokenizer(TextVocabulary):
         self.hash = hashlib.sha256(model).hexdigest()[:16]
         self._bytes = [self._spelling(index) for index in range(self.vocab_size)]
         self.num_bytes = np.array([len(spelling) for spelling in self._bytes])
+        self._opens = np.array([spelling.startswith((b" ", b"\n")) for spelling in self._bytes])
+        self._ends_line = np.array([spelling.endswith(b"\n") for spelling in self._bytes])
         self._dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.int32
         self._space_ids = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
 
@@ -83,6 +85,13 @@ class Tokenizer(TextVocabulary):
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b"".join(self._bytes[index] for index in ids)
+
+    def begins_word(self, ids: np.ndarray) -> np.ndarray:
+        """Which of ``ids [N]`` begin a word: ``[N]`` bool.
+
+        Those are the first one, pieces that begin with a space or a line break, and what follows a line break.
+        """
+        return np.concatenate([[True], self._ends_line[ids[:-1]]]) | self._opens[ids]
 
     def describe(self) -> str:
         return f"SentencePiece, {self.vocab_size:,} pieces, {self.hash}"

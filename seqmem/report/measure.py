@@ -36,4 +36,6 @@ def measure_of(recipe: Recipe) -> Measure:
     """The measure that runs of ``recipe`` log."""
     if recipe.codec:
         return Measure("sample", "samples", recipe.codec.tokens_a_sample, has_words=False)
+    if recipe.masking:
+        return Measure("token", "tokens", 1, has_words=False)
     return Measure("byte", "tokens", 1, has_words=True)

@@ -107,4 +107,16 @@ class Objective(ABC, Generic[M]):
 
 def objective_of(recipe: Recipe) -> Objective[Any]:
     """The objective that the recipe's sections ask for."""
-    return import_module("seqmem.train.next_token").NextToken()
+    for section, place in _BY_SECTION.items():
+        if settings := getattr(recipe, section):
+            return _class(place)(settings)
+    return _class("next_token:NextToken")()
+
+
+_BY_SECTION = {"masking": "masked_token:MaskedToken"}
+
+
+def _class(place: str) -> Any:
+    """Imported when it is asked for, since objectives build on this module."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"seqmem.train.{module}"), name)
