@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from seqmem.data.vocabulary import TokenArray
 
 
 @click.command()
@@ -29,14 +25,14 @@ def command(run: Path, tokens: int | None) -> None:
     import torch
 
     from seqmem.testing.state_law import check_state_law
-    from seqmem.train.checkpoint import load
+    from seqmem.train.checkpoint import load, load_recipe_of, load_tokens
 
     model = load(run).double()
-    validation, kind = _validation(run)
-    ids = validation[: tokens or 3 * model.config.turnover]
+    ids = load_tokens(run).splits["validation"][: tokens or 3 * model.config.turnover]
+    kind = "sound" if load_recipe_of(run).codec else "text"
     console = Console(markup=False, emoji=False)
     with console.status("running the model in every kind of piece"):
-        results = check_state_law(model, torch.as_tensor(ids, dtype=torch.long)[None])
+        results = check_state_law(model, torch.from_numpy(ids.astype("int64"))[None])
 
     turnovers = f"{len(ids) / model.config.turnover:,.1f} turnovers of memory"
     table = Table(
@@ -50,16 +46,3 @@ def command(run: Path, tokens: int | None) -> None:
     console.print(table)
     if not all(result.passed for result in results):
         sys.exit(1)
-
-
-def _validation(run: Path) -> tuple[TokenArray, str]:
-    """The tokens of the run's validation split, and whether they are text or sound."""
-    from seqmem.data.corpus import load_corpus
-    from seqmem.data.tokens import read_tokens
-    from seqmem.train.checkpoint import load_recipe_of, load_tokenizer, load_vocabulary
-
-    recipe = load_recipe_of(run)
-    if recipe.codec:
-        return read_tokens(recipe.data, load_vocabulary(run)).splits["validation"], "sound"
-    documents = load_corpus(recipe.data).splits["validation"]
-    return load_tokenizer(run).encode_documents(document.text for document in documents), "text"

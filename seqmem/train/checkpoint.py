@@ -18,6 +18,7 @@ from seqmem.data.atomic import PARTIAL, atomic_folder
 from seqmem.data.codec import Codec
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizers import saved_tokenizer
+from seqmem.data.tokens import Tokens, read_tokens, saved_tokens
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import ENCODERS, MODELS, CausalModel, Encoder
@@ -112,6 +113,14 @@ def load_codec(path: Path | str) -> Codec:
 def load_vocabulary(path: Path | str) -> Vocabulary:
     """The tokenizer or the codec of a run or checkpoint folder, whichever its recipe has."""
     return load_codec(path) if load_recipe_of(path).codec else load_tokenizer(path)
+
+
+def load_tokens(path: Path | str) -> Tokens:
+    """What a run trains on and is measured on: kept in its folder, else read again from its data."""
+    recipe, vocabulary, folder = load_recipe_of(path), load_vocabulary(path), run_folder(path) / "tokens"
+    if folder.is_dir():
+        return saved_tokens(folder, vocabulary, recipe.data)
+    return read_tokens(recipe.data, vocabulary)
 
 
 def vocabulary_folder(recipe: Recipe) -> str:

@@ -17,12 +17,12 @@ from seqmem.data.codec import Codec
 from seqmem.data.stream import evaluation_segments, overlapping_windows
 from seqmem.data.text_size import text_size
 from seqmem.data.text_vocabulary import TextVocabulary
-from seqmem.data.tokens import read_tokens, saved_tokens
+from seqmem.data.tokens import read_tokens
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
-from seqmem.train.checkpoint import load_recipe_of, load_trained, load_vocabulary, run_folder
+from seqmem.train.checkpoint import load_recipe_of, load_tokens, load_trained, load_vocabulary, run_folder
 from seqmem.train.device import default_device
 from seqmem.train.evaluation import AudioEvaluation, Evaluation, Measurement, TextEvaluation
 from seqmem.train.objective import objective_of
@@ -140,10 +140,7 @@ def evaluate_run(
     config = recipe.eval.model_copy(update={key: value for key, value in given.items() if value is not None})
     vocabulary = load_vocabulary(path)
     run_dir = run_folder(path)
-    if data is None and (run_dir / "tokens").is_dir():
-        corpus = saved_tokens(run_dir / "tokens", vocabulary, recipe.data)
-    else:
-        corpus = read_tokens(recipe.data if data is None else DataConfig(path=data), vocabulary)
+    corpus = load_tokens(path) if data is None else read_tokens(DataConfig(path=data), vocabulary)
     text = f"{split} split of {corpus.note}"
     model = load_trained(path, bind(backend or recipe.backend)).to(default_device())
     evaluation = objective_of(recipe).evaluate(model, corpus, vocabulary, split, config, text, windows)

@@ -13,8 +13,9 @@ import pytest
 
 from seqmem.cli.eval import MemoryLength
 from seqmem.config import Recipe
-from seqmem.data import corpus
+from seqmem.data.tokens import TokenizedCorpus
 from seqmem.recipe import builtin_recipes
+from seqmem.train import checkpoint
 
 TINY = """
 name = "tiny"
@@ -184,9 +185,9 @@ def test_check_passes_on_a_lawful_model(seqmem, run: Path):
 
 
 def test_check_reads_on_where_the_first_document_ends(seqmem, run: Path, monkeypatch: pytest.MonkeyPatch):
-    texts = [corpus.Document(str(number), f"ship {number}") for number in range(30)]
-    ships = corpus.Corpus("ships", "Ships.", {"validation": texts})
-    monkeypatch.setattr(corpus, "load_corpus", lambda config: ships)
+    documents = checkpoint.load_tokenizer(run).encode_documents(f"ship {number}" for number in range(30))
+    ships = TokenizedCorpus("ships", "Ships.", {"validation": documents})
+    monkeypatch.setattr(checkpoint, "load_tokens", lambda run: ships)
     checked = seqmem("check", run)
     assert checked.code == 0, checked.out + checked.err
     assert "48 tokens of validation text, 3.0 turnovers of memory, float64" in checked.out
