@@ -4,6 +4,7 @@ import click
 from attention import attention
 from compressive import compressive
 from generation import generation
+from lengths import lengths
 from longformer import longformer
 from streaming import streaming
 from targets import targets
@@ -19,6 +20,7 @@ def main() -> None:
 main.add_command(attention)
 main.add_command(compressive)
 main.add_command(generation)
+main.add_command(lengths)
 main.add_command(longformer)
 main.add_command(recipe)
 main.add_command(streaming)

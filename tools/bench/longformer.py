@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, in_own_process, matmul, report, run_among_peers
+from measure import MATMUL_OPERATIONS, computed, in_own_process, matmul, report, run_among_peers
 from torch import Tensor
 
 from seqmem.models import build_encoder
@@ -53,19 +53,6 @@ def text(length: int, num_global: int) -> tuple[Tensor, Tensor]:
     """Ids ``[1, T]``, and which of them are global: the first ones."""
     ids = torch.randint(2, 50265, (1, length), generator=torch.Generator().manual_seed(0))
     return ids, torch.arange(length)[None] < num_global
-
-
-def computed(hidden: Callable[[], Tensor], backward: bool) -> Callable[[], Tensor]:
-    """One pass, forward alone or forward and backward."""
-    if not backward:
-        return torch.no_grad()(hidden)
-
-    def both_ways() -> Tensor:
-        loss = hidden().square().mean()
-        loss.backward()
-        return loss.detach()
-
-    return both_ways
 
 
 def main(backend: str, length: int, rounds: int, json_path: str) -> None:

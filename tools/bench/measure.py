@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from seqmem.report.speed import this_machine
 
@@ -61,3 +62,16 @@ def _prepare(make: Callable[[], Callable[[], object]]) -> None:
 
 def _turn() -> None:
     _prepared[0]()
+
+
+def computed(hidden: Callable[[], Tensor], backward: bool) -> Callable[[], Tensor]:
+    """One pass, forward alone or forward and backward."""
+    if not backward:
+        return torch.no_grad()(hidden)
+
+    def both_ways() -> Tensor:
+        loss = hidden().square().mean()
+        loss.backward()
+        return loss.detach()
+
+    return both_ways
