@@ -6,6 +6,7 @@ from compressive import compressive
 from generation import generation
 from lengths import lengths
 from longformer import longformer
+from spans import spans
 from streaming import streaming
 from targets import targets
 from training import recipe
@@ -23,6 +24,7 @@ main.add_command(generation)
 main.add_command(lengths)
 main.add_command(longformer)
 main.add_command(recipe)
+main.add_command(spans)
 main.add_command(streaming)
 main.add_command(targets)
 main.add_command(wavenet)
