@@ -44,6 +44,9 @@ class ByteTokenizer(TextVocabulary):
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return bytes(index for index in ids if index != self.bos_id)
 
+    def begins_word(self, ids: np.ndarray) -> np.ndarray:
+        return np.concatenate([[True], ids[:-1] == ord("\n")]) | np.isin(ids, [ord(" "), ord("\n")])
+
     def describe(self) -> str:
         return f"bytes, {self.vocab_size} ids with BOS, {self.hash}"
 

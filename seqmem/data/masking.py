@@ -10,7 +10,7 @@ from seqmem.data.padding import padded
 from seqmem.data.segments import Segments
 from seqmem.data.shuffle import Shuffle, generator
 from seqmem.data.special_ids import SpecialIds
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 
 MASKED, REPLACED = 0.8, 0.1
 """Of the picked tokens, how many become the mask and how many another token; the rest stay as they are."""
@@ -26,7 +26,7 @@ class Masking:
     picks none, one is.
     """
 
-    def __init__(self, config: MaskingConfig, tokenizer: Tokenizer):
+    def __init__(self, config: MaskingConfig, tokenizer: TextVocabulary):
         self._config = config
         self._tokenizer = tokenizer
         self._special = SpecialIds.after(tokenizer.vocab_size)

@@ -28,6 +28,13 @@ class TextVocabulary(Vocabulary):
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The UTF-8 bytes of ``ids``; a character may be spread over several."""
 
+    @abstractmethod
+    def begins_word(self, ids: np.ndarray) -> np.ndarray:
+        """Which of ``ids [N]`` begin a word: ``[N]`` bool.
+
+        Those are the first one, tokens that begin with a space or a line break, and what follows a line break.
+        """
+
     def encode_documents(self, texts: Iterable[str]) -> np.ndarray:
         """Documents laid end to end, each begun by :attr:`bos_id`: ``[N]``."""
         bos = np.full_like(self.encode(""), self.bos_id, shape=1)

@@ -87,10 +87,6 @@ class Tokenizer(TextVocabulary):
         return b"".join(self._bytes[index] for index in ids)
 
     def begins_word(self, ids: np.ndarray) -> np.ndarray:
-        """Which of ``ids [N]`` begin a word: ``[N]`` bool.
-
-        Those are the first one, pieces that begin with a space or a line break, and what follows a line break.
-        """
         return np.concatenate([[True], self._ends_line[ids[:-1]]]) | self._opens[ids]
 
     def describe(self) -> str:

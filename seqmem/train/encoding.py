@@ -9,7 +9,7 @@ import torch
 
 from seqmem.config import EvalConfig, Recipe
 from seqmem.data.special_ids import SpecialIds
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models import ENCODERS
@@ -49,7 +49,7 @@ def refuse_segments(config: EvalConfig, windows: tuple[int, int] | None) -> None
         raise SeqmemError(f"{(given or ['overlapping windows'])[0]}: an encoder reads whole texts; leave it out")
 
 
-def tokenizer_of(vocabulary: Vocabulary) -> Tokenizer:
+def tokenizer_of(vocabulary: Vocabulary) -> TextVocabulary:
     """The vocabulary, which is a tokenizer: recipes of encoders have no codec."""
-    assert isinstance(vocabulary, Tokenizer)
+    assert isinstance(vocabulary, TextVocabulary)
     return vocabulary

@@ -44,6 +44,11 @@ def test_words_are_counted_in_bytes_that_are_no_text():
     assert text_size(BYTES.encode_bytes(b"\xff\xfe two\0 \x80words"), BYTES, chunk_len=3) == (14, 3)
 
 
+def test_words_begin_at_spaces_at_line_breaks_and_after_these():
+    begins = BYTES.begins_word(BYTES.encode("to be\nor"))
+    assert [place for place, does in enumerate(begins) if does] == [0, 2, 5, 6]
+
+
 def test_what_is_no_unicode_is_an_error():
     with pytest.raises(SeqmemError, match="not valid Unicode at character 2"):
         BYTES.encode("ab\ud800")
