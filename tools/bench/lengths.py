@@ -1,15 +1,13 @@
 """Windowed models on ever longer texts in one call: time a token, and the memory that the call takes."""
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from typing import Any
 
 import click
 import torch
-from measure import computed, report
+from measure import computed, in_new_process, report
 from torch import Tensor
 
 from seqmem.models import build_encoder, build_model
@@ -29,13 +27,21 @@ CPU = torch.device("cpu")
 def lengths(backend: str, rounds: int, json_path: str | None) -> None:
     """Cost by length: longformer-lm/bytes-cpu, and an encoder of that width with a global token; batch 1, float32.
 
-    Megabytes are what a call adds to what the process holds before it, at the most.
+    Megabytes are what a call adds, at its peak, to what the process held before it.
     """
     record: dict[str, Any] = {}
     lines = []
     for (model, make), (direction, backward) in product(MODELS.items(), DIRECTIONS.items()):
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            rows = pool.submit(measured, partial(make, backend), backward, rounds).result()
+        of = partial(make, backend)
+        seconds = in_new_process(timed, of, backward, rounds)
+        rows = {}
+        for length in LENGTHS:
+            added = in_new_process(megabytes, of, backward, length)
+            rows[length] = {
+                "microseconds_a_token": 1e6 * seconds[length] / length,
+                "megabytes": added,
+                "bytes_a_token": 1e6 * added / length,
+            }
         record[f"{model}, {direction}"] = rows
         lines.append(f"\n{f'{model}, {direction}':<44} {'us a token':>10} {'MB':>8} {'bytes a token':>14}")
         for length, row in rows.items():
@@ -61,30 +67,25 @@ MODELS: dict[str, Callable[[str], Callable[[Tensor], Tensor]]] = {
 }
 
 
-def measured(
-    make: Callable[[], Callable[[Tensor], Tensor]], backward: bool, rounds: int
-) -> dict[int, dict[str, float]]:
-    """Of each length, memory first: what is freed goes back then, and is kept afterwards."""
-    torch.manual_seed(0)
-    hidden = make()
-    runs = {length: computed(partial(hidden, torch.randint(256, (1, length))), backward) for length in LENGTHS}
-    runs[min(LENGTHS)]()  # gradients, kernels
-    megabytes = {length: added_by(run) for length, run in runs.items()}
+def timed(make: Callable[[], Callable[[Tensor], Tensor]], backward: bool, rounds: int) -> dict[int, float]:
+    """Seconds a pass of each length."""
     keep_freed_memory()
+    hidden = make()
+    runs = {length: computed(partial(hidden, text(length)), backward) for length in LENGTHS}
     seconds = take_turns({str(length): run for length, run in runs.items()}, rounds)
-    return {
-        length: {
-            "microseconds_a_token": 1e6 * seconds[str(length)] / length,
-            "megabytes": megabytes[length],
-            "bytes_a_token": 1e6 * megabytes[length] / length,
-        }
-        for length in LENGTHS
-    }
+    return {length: seconds[str(length)] for length in LENGTHS}
 
 
-def added_by(run: Callable[[], object]) -> float:
-    """Megabytes at the peak of a call, less those before."""
+def megabytes(make: Callable[[], Callable[[Tensor], Tensor]], backward: bool, length: int) -> float:
+    """What a pass adds at its peak, in a process that has seen a short text."""
+    hidden = make()
+    computed(partial(hidden, text(512)), backward)()
+    run = computed(partial(hidden, text(length)), backward)
     reset_peak_memory(CPU)
     before = peak_memory(CPU)
     run()
     return peak_memory(CPU) - before
+
+
+def text(length: int) -> Tensor:
+    return torch.randint(256, (1, length), generator=torch.Generator().manual_seed(0))

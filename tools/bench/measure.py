@@ -8,11 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from seqmem.report.speed import this_machine
+
+T = TypeVar("T")
 
 
 def matmul() -> Callable[[], object]:
@@ -42,6 +45,12 @@ def run_among_peers(*command: str) -> None:
     from environment import peers_python
 
     sys.exit(subprocess.run([str(peers_python()), *command]).returncode)
+
+
+def in_new_process(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function of a module where nothing has run before, so that the peak is its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def in_own_process(make: Callable[[], Callable[[], object]], warm_up_turns: int = 0) -> Callable[[], object]:

@@ -3,16 +3,13 @@
 import resource
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from measure import report
+from measure import in_new_process, report
 from torch import Tensor, nn
 
 from seqmem.config import DataConfig, TokenizerConfig
@@ -60,12 +57,6 @@ def streaming(json_path: str | None, backend: str, num_tokens: int) -> None:
         lines.append(f"{n:>12,} {row['tokens_per_second']:>9.0f} {row['peak_mb']:>8.1f}   {tenths}")
     lines.append(f"\npeak, all to a tenth: {ratio:.3f}")
     report({"shape": SIZE | {"backend": backend}, "tokens": rows, "peak_ratio": ratio}, lines, json_path)
-
-
-def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function of this module where nothing has run before, so that the peak is its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def write_text(folder: Path, num_tokens: int) -> None:
