@@ -34,6 +34,15 @@ def test_attention_benchmark_times_alone_what_only_this_project_computes():
     assert set(record["forward+backward"]) == {"seqmem, pytorch", "matmul_gflops", "skipped"}
 
 
+def test_block_benchmark_compares_equal_results():
+    shape = ["--length", "90", "--size", "8", "--heads", "2", "--width", "8", "--rounds", "1"]
+    for causal in ([], ["--causal"]):
+        record = json.loads(run("tools/bench", "blocks", *shape, *causal, "--json"))
+        for direction in ("forward", "forward+backward"):
+            assert record[direction]["sdpa, mask"]["of_matmul_rate"] > 0
+            assert set(record[direction]["skipped"]) == {"FlexAttention, compiled", "BigBird, its blocks"}
+
+
 def test_targets_are_all_measured_both_ways():
     record = json.loads(
         run("tools/bench", "targets", "--backend", "pytorch", "--length", "32", "--rounds", "1", "--json")

@@ -119,6 +119,7 @@ LAYOUTS = {
     "attend_one": ATTEND,
     "attend_backward": ATTEND_BACKWARD,
     "attend_blocks": ATTEND_BLOCKS,
+    "attend_blocks_one": ATTEND_BLOCKS,
     "attend_blocks_backward": ATTEND_BLOCKS_BACKWARD,
     "band_qk": BAND_QK,
     "band_pv": BAND_PV,

@@ -140,8 +140,8 @@ def band_pv_t(p: Tensor, g: Tensor, band: Band, num_keys: int, tiles: Tiles | No
 
 def attend(call: Attention, tiles: Tiles | None = None) -> tuple[Tensor, Tensor]:
     """``(out [B, T, H, E], lse [B, T, H])`` of a call on a Band, Dense or Blocks."""
-    one = call.q.shape[1] == 1 and not call.dropout and not isinstance(call.pattern, Blocks)
-    cut = _cut("attend_one" if one else _kernel("attend", call.pattern), call.q, call.k, call.v, call.pattern, tiles)
+    one = call.q.shape[1] == 1 and not call.dropout
+    cut = _cut(_kernel("attend_one" if one else "attend", call.pattern), call.q, call.k, call.v, call.pattern, tiles)
     out = call.v.new_empty(*call.q.shape[:3], call.v.shape[3])
     lse = call.q.new_empty(call.q.shape[:3])
     given = _operands(call, cut) | {"out": out, "lse": lse}
@@ -201,7 +201,7 @@ def _cut(name: str, queries: Tensor, keys: Tensor, values: Tensor, pattern: Patt
     dtype, isa = str(values.dtype).removeprefix("torch."), host_isa()
     width = values.shape[3] if name in ("band_pv", "band_pv_t") else queries.shape[3]
     window = walk.left + walk.right + 1 if isinstance(pattern, Band) else TILES_OF_ANY
-    tiles = tiles or (UNTUNED[isa] if name == "attend_one" else tiles_for(isa, dtype, width, window))
+    tiles = tiles or (UNTUNED[isa] if name.endswith("_one") else tiles_for(isa, dtype, width, window))
     spec = Spec(name, dtype, width, values.shape[3], tiles, isa)
     return Cut(spec, walk, B, H, whole_sequences=name.endswith(("backward", "_t")))
 

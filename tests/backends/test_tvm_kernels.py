@@ -9,11 +9,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seqmem.backends.tvm import cpu
+from seqmem.backends.tvm.library import kernel
 from seqmem.backends.tvm.spec import Spec, host_isa
 from seqmem.backends.tvm.tiles import TABLE, Tiles, tiles_for
 from torch import Tensor
 
-from seqmem.ops import Band, Dense, bind
+from seqmem.ops import Band, Blocks, Dense, Ops, bind
 from seqmem.ops.backend import BAND_KERNELS
 from seqmem.ops.pattern import Pattern
 from seqmem.testing.conformance import OPTIONS, Case
@@ -50,6 +51,11 @@ def case(op: str, sizes: tuple[int, ...], pattern: Pattern, option="plain", dtyp
     return Case("tvm", "cpu", op, Layout("drawn", *sizes, lambda generator: pattern), dtype, option, check)
 
 
+def listed(*shape: int, share: float = 0.5) -> Tensor:
+    """A layout of blocks."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape))) < share
+
+
 def draw(*shape: int, dtype: torch.dtype = F64) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
 
@@ -75,11 +81,56 @@ def test_any_band_on_any_number_of_tasks(small_blocks, problem: Case, num_tasks:
         problem.run()
 
 
+@st.composite
+def block_problems(draw: st.DrawFn) -> Case:
+    """Any layout of blocks of any size: memory, rows that see all keys or none, one query."""
+    num_queries = draw(st.just(1) | st.integers(2, 90))
+    num_keys = num_queries + draw(st.integers(0, 60))
+    size, num_heads = draw(st.integers(1, 9) | st.integers(10, 160)), draw(st.integers(1, 3))
+    num_blocks = -(-num_keys // size) + draw(st.integers(0, 1))
+    shape = (draw(st.sampled_from((1, num_heads))), num_blocks, num_blocks)
+    layout = listed(*shape, share=draw(st.sampled_from((0.0, 0.1, 0.5, 0.9, 1.0))))
+    sizes = (draw(st.integers(1, 2)), num_queries, num_keys, num_heads, 3, 5)
+    return case("attend", sizes, Blocks(layout, size, draw(st.booleans())), draw(st.sampled_from(("plain", "all"))))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(problem=block_problems(), num_tasks=st.sampled_from(TASKS))
+def test_any_blocks_on_any_number_of_tasks(small_blocks, problem: Case, num_tasks: int):
+    with threads(num_tasks):
+        problem.run()
+
+
+def test_layouts_and_sizes_of_blocks_share_their_kernels():
+    q, k = draw(1, 30, 2, 8).requires_grad_(), draw(1, 50, 2, 8)
+    loaded = []
+    for size, heads, causal in ((64, 1, False), (7, 2, False), (10, 2, True)):
+        out, _ = TVM.attend(q, k, k, Blocks(listed(heads, 8, 8), size, causal))
+        torch.autograd.grad(out.sum(), q)
+        loaded.append(kernel.cache_info().currsize)
+    assert loaded[1:] == loaded[:1] * 2
+
+
+def test_nan_in_blocks_that_nobody_sees_reaches_no_query():
+    layout = torch.ones(1, 5, 5, dtype=torch.bool)
+    layout[:, :, 2] = False
+    q, k, v = (draw(1, 45, 1, 5).roll(i) for i in range(3))
+    k[:, 18:27], v[:, 18:27] = torch.nan, torch.nan
+    out, lse = TVM.attend(q.requires_grad_(), k, v, Blocks(layout, 9))
+    dq = torch.autograd.grad(out.sum() + lse.sum(), q)[0]
+    assert all(tensor.isfinite().all() for tensor in (out, lse, dq))
+
+
 @pytest.mark.parametrize("num_tasks", TASKS)
 @pytest.mark.parametrize("option", ["all", "bias per head"])
 @pytest.mark.parametrize(
     ("sizes", "pattern"),
-    [((1, 90, 130, 1, 3, 5), Band(3)), ((1, 70, 200, 1, 3, 5), Band(90, 70)), ((1, 75, 150, 1, 3, 5), Dense())],
+    [
+        ((1, 90, 130, 1, 3, 5), Band(3)),
+        ((1, 70, 200, 1, 3, 5), Band(90, 70)),
+        ((1, 75, 150, 1, 3, 5), Dense()),
+        ((1, 90, 130, 1, 3, 5), Blocks(listed(1, 9, 9), 17)),
+    ],
     ids=str,
 )
 def test_one_sequence_is_cut_among_tasks(small_blocks, sizes, pattern: Pattern, option: str, num_tasks: int):
@@ -151,6 +202,7 @@ def test_two_runs_agree_to_the_bit_where_a_sequence_is_cut(small_blocks, num_tas
 def test_other_instruction_sets_of_this_machine(monkeypatch: pytest.MonkeyPatch, isa: str, dtype: torch.dtype):
     monkeypatch.setattr(cpu, "host_isa", lambda: isa)
     case("attend", (2, 45, 60, 2, 3, 5), Band(30, 2), "all", dtype).run()
+    case("attend", (2, 45, 60, 2, 3, 5), Blocks(listed(2, 9, 9), 7), "all", dtype).run()
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
@@ -164,7 +216,7 @@ def test_the_same_probabilities_are_dropped(pattern: Pattern, dtype: torch.dtype
     assert torch.equal(kept, wanted)
 
 
-@pytest.mark.parametrize("pattern", [Band(6, 1), Band(2, 0, 3), Dense()], ids=str)
+@pytest.mark.parametrize("pattern", [Band(6, 1), Band(2, 0, 3), Dense(), Blocks(listed(2, 4, 4), 4)], ids=str)
 def test_the_gradient_of_lse_alone(pattern: Pattern):
     q, k, v = (draw(2, 15, 2, 5).roll(i).requires_grad_() for i in range(3))
     weights = draw(2, 15, 2)
@@ -298,6 +350,17 @@ def test_nothing_to_do_gives_nothing(B: int, T: int, S: int):
     )
     leaves = [q, k, v, *(tensor.requires_grad_() for tensor in (qr, r, bias))]
     out, lse = TVM.attend(q, k, v, Band(2), rel=(qr, r), bias=bias)
+    assert out.shape == (B, T, 2, 4)
+    assert lse.shape == (B, T, 2)
+    for leaf, gradient in zip(leaves, torch.autograd.grad(out.sum() + lse.sum(), leaves), strict=True):
+        assert torch.equal(gradient, torch.zeros_like(leaf))
+
+
+@pytest.mark.parametrize("ops", [TVM, PYTORCH], ids=str)
+@pytest.mark.parametrize(("B", "T", "S"), [(0, 5, 7), (2, 0, 4), (0, 1, 3), (1, 0, 0)])
+def test_no_rows_or_queries_of_blocks_give_nothing(ops: Ops, B: int, T: int, S: int):
+    leaves = [torch.zeros(B, length, 2, 4, dtype=F64, requires_grad=True) for length in (T, S, S)]
+    out, lse = ops.attend(*leaves, Blocks(torch.ones(1, 4, 4, dtype=torch.bool), 3))
     assert out.shape == (B, T, 2, 4)
     assert lse.shape == (B, T, 2)
     for leaf, gradient in zip(leaves, torch.autograd.grad(out.sum() + lse.sum(), leaves), strict=True):

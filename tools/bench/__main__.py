@@ -2,6 +2,7 @@
 
 import click
 from attention import attention
+from blocks import blocks
 from compressive import compressive
 from generation import generation
 from lengths import lengths
@@ -19,6 +20,7 @@ def main() -> None:
 
 
 main.add_command(attention)
+main.add_command(blocks)
 main.add_command(compressive)
 main.add_command(generation)
 main.add_command(lengths)

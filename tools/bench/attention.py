@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import click
 import torch
-from contenders import Skip, factories
+from contenders import Factories, Skip, factories
 from measure import MATMUL_OPERATIONS, matmul, report, run_among_peers
 from shapes import Operands, Shape
 from torch import Tensor
@@ -42,7 +42,7 @@ def attention(json_path: str | None, backend: str, peers: bool, rounds: int, **s
     record: dict[str, object] = {"shape": asdict(of) | {"backend": backend}}
     lines = [f"{of}, float32"]
     for direction, both_ways in DIRECTIONS.items():
-        result = race(of, backend, both_ways, rounds)
+        result = race(Operands(of, both_ways), factories(of), backend, rounds)
         record[direction] = {**result.rows, "matmul_gflops": result.matmul_rate / 1e9, "skipped": result.skipped}
         lines += result.table(direction)
     report(record, lines, json_path)
@@ -70,20 +70,19 @@ class Race:
         return lines + [f"{name:<24} skipped: {why}" for name, why in self.skipped.items()]
 
 
-def race(shape: Shape, backend: str, both_ways: bool, rounds: int) -> Race:
-    """Time seqmem, on ``backend`` and on pytorch, beside every other contender that takes the shape.
+def race(operands: Operands, others: Factories, backend: str, rounds: int) -> Race:
+    """Time seqmem, on ``backend`` and on pytorch, beside every other contender that takes the operands.
 
     All work in one process, which keeps freed memory as it does in training.
     """
     keep_freed_memory()
-    operands = Operands(shape, both_ways)
     names = dict.fromkeys((backend, "pytorch"))
     runs = {f"seqmem, {name}": operands.repeated(operands.seqmem(name)) for name in names}
     first, *rest = (run() for run in runs.values())
     for results in rest:
         agree(results, first)
     skipped = {}
-    for name, factory in factories(shape).items():
+    for name, factory in others.items():
         try:
             run = operands.repeated(factory(operands))
             results = run()
@@ -96,7 +95,7 @@ def race(shape: Shape, backend: str, both_ways: bool, rounds: int) -> Race:
     contenders: dict[str, Callable[[], object]] = {"matmul": matmul(), **runs}
     seconds = take_turns(contenders, rounds)
     rate = MATMUL_OPERATIONS / seconds.pop("matmul")
-    useful = shape.operations(both_ways)
+    useful = operands.shape.operations(operands.both_ways)
     first_seconds = seconds[f"seqmem, {backend}"]
     rows = {
         name: {"seconds": taken, "of_matmul_rate": useful / taken / rate, "times_seqmem": taken / first_seconds}

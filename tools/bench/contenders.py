@@ -18,8 +18,11 @@ class Skip(Exception):
     """Why a contender does not take part."""
 
 
-def factories(shape: Shape) -> dict[str, Callable[[Operands], Callable[[], Tensor]]]:
-    """Of all contenders by name; a factory, or the first call of what it makes, raises where it cannot take part."""
+Factories = dict[str, Callable[[Operands], Callable[[], Tensor]]]
+"""Contenders by name; a factory, or the first call of what it makes, raises where it cannot take part."""
+
+
+def factories(shape: Shape) -> Factories:
     if shape.op != "attend" or shape.rel:
         return {}  # nobody else has band kernels, or relative positions as an operand
     chunks = {f"sdpa, chunks of {chunk}": partial(sdpa_chunks, chunk=chunk) for chunk in CHUNKS}

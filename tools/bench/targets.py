@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import click
 import torch
 from attention import DIRECTIONS, Race, race
-from contenders import CHUNKS
+from contenders import CHUNKS, factories
 from measure import MATMUL_OPERATIONS, matmul, report, run_among_peers
 from shapes import Operands, Shape
 
@@ -86,8 +86,8 @@ def targets(json_path: str | None, backend: str, T: int, peers: bool, rounds: in
     skipped: dict[str, dict[str, str]] = {}
     for direction, both_ways in DIRECTIONS.items():
         rows += shares(T, backend, direction, rounds)
-        first = race(replace(FIRST, T=T), backend, both_ways, rounds)
-        two_sided = race(replace(FIRST, T=T, two_sided=True), backend, both_ways, rounds)
+        shapes = (replace(FIRST, T=T), replace(FIRST, T=T, two_sided=True))
+        first, two_sided = (race(Operands(of, both_ways), factories(of), backend, rounds) for of in shapes)
         rows += times_others(first, two_sided, direction)
         rows += doubled(LONG * T, backend, direction, rounds)
         skipped[direction] = two_sided.skipped

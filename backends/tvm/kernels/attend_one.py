@@ -1,19 +1,26 @@
 """Fused attention of one query, as in generation: every key is read once, where it lies, so nothing is packed."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from ..adapter import T
-from ..arguments import ATTEND, DTYPES
+from ..arguments import ATTEND, DTYPES, Layout
 from ..spec import Spec
 from .blocks import LN_2, LOG2_E, LOWEST, building_blocks, constant, exp2
 from .scores import MINUS_INFINITY
-from .walk import carve, keys_of, operands
+from .walk import carve, operands, walks
 from .workspace import attend_one_areas
 
 
 def define(spec: Spec):
-    """``out, lse`` of :class:`seqmem.ops.backend.Attention` for T = 1, without dropout."""
+    """``out, lse`` of :class:`seqmem.ops.backend.Attention` for T = 1, on a Band or Dense, without dropout."""
+    return attending_one(spec, ATTEND, walks)
+
+
+def attending_one(spec: Spec, layout: Layout, walks: Callable[[SimpleNamespace], SimpleNamespace]):
+    """The kernel that meets the keys in the order of a walk."""
     b = building_blocks(spec)
+    w = walks(b)
     dtype, zero = b.dtype, b.zero
     d, e = spec.key_width, spec.value_width
     dot, softmax = one_row(b)
@@ -24,47 +31,49 @@ def define(spec: Spec):
     @T.prim_func(s_tir=True)
     def seqmem_task(data: T.handle, task: T.int32):
         T.func_attr({"calling_conv": 2, "global_symbol": "seqmem_task"})
-        o = T.meta_var(operands(data, ATTEND, dtype, DTYPES))
+        o = T.meta_var(operands(data, layout, dtype, DTYPES))
         m = T.meta_var(areas(o, task))
         found = T.alloc_buffer((1,), dtype, scope="local")
         total = T.alloc_buffer((2,), dtype, scope="local")
         out = T.alloc_buffer((e,), dtype, scope="local")
+        count = T.alloc_buffer((1,), "int64", scope="local")
         units: T.int64 = o.batch * o.heads
         begin: T.int64 = units * task // o.num_tasks
         residue: T.int64 = o.offset % o.dilation
         query: T.int64 = o.offset // o.dilation
-        first: T.int64 = T.max(query - o.left, T.int64(0))
-        count: T.int64 = T.min(query + o.right + 1, keys_of(o, residue)) - first
-        column: T.int64 = first - o.shift * query + o.origin
         for u in T.serial(units * (task + 1) // o.num_tasks - begin):
             head: T.int64 = (begin + u) % o.heads
             row: T.int64 = (begin + u) // o.heads
-            for n in T.serial(count):
-                key: T.int64 = residue + (first + n) * o.dilation
+
+            @T.inline
+            def score(n, position):
+                key: T.int64 = residue + position * o.dilation
+                column: T.int64 = position - o.shift * query + o.origin
                 found[0] = zero
                 dot(
-                    found,
-                    o.q,
-                    row * o.q_batch + head * o.q_head,
-                    o.k,
-                    row * o.k_batch + head * o.k_head + key * o.k_time,
-                    d,
-                )
+                    found, o.q, row * o.q_batch + head * o.q_head,
+                    o.k, row * o.k_batch + head * o.k_head + key * o.k_time, d,
+                )  # fmt: skip
                 if o.has_rel != 0:
-                    dot(found, o.qr, row * o.qr_batch + head * o.qr_head, o.r, ((column + n) * o.heads + head) * d, d)
+                    dot(found, o.qr, row * o.qr_batch + head * o.qr_head, o.r, (column * o.heads + head) * d, d)
                 m.scores[n] = found[0] * (o.scale * constant(dtype, LOG2_E))
                 if o.has_bias != 0:
-                    m.scores[n] = m.scores[n] + o.bias[row * o.bias_batch + head * o.bias_head + column + n] * constant(
+                    m.scores[n] = m.scores[n] + o.bias[row * o.bias_batch + head * o.bias_head + column] * constant(
                         dtype, LOG2_E
                     )
                 if o.has_valid != 0:
                     m.scores[n] = T.Select(o.valid[row * o.keys + key], m.scores[n], constant(dtype, MINUS_INFINITY))
-            softmax(m.scores, count, total)
-            b.fill(out, 0, e, zero)
-            for n in T.serial(count):
-                at: T.int64 = row * o.v_batch + head * o.v_head + (residue + (first + n) * o.dilation) * o.v_time
+
+            @T.inline
+            def weigh(n, position):
+                at: T.int64 = row * o.v_batch + head * o.v_head + (residue + position * o.dilation) * o.v_time
                 for k in T.serial(e):
                     out[k] = out[k] + m.scores[n] * o.v[at + k]
+
+            w.each_key(o, head, residue, query, count, score)
+            softmax(m.scores, count[0], total)
+            b.fill(out, 0, e, zero)
+            w.each_key(o, head, residue, query, count, weigh)
             if total[1] == zero:
                 o.lse[begin + u] = constant(dtype, MINUS_INFINITY)
                 b.fill(o.out, (begin + u) * e, e, zero)

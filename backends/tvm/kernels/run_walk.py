@@ -37,7 +37,7 @@ def run_walks(b: SimpleNamespace) -> SimpleNamespace:
         for i in T.serial(o.first_run[row + 1] - o.first_run[row]):
             run: T.int64 = o.first_run[row] + i
             start: T.int64 = o.runs[2 * run]
-            stop: T.int64 = T.min(T.min(o.runs[2 * run + 1], query + count + o.right), num_keys)
+            stop: T.int64 = T.min(o.runs[2 * run + 1], query + count + o.right)
             begin: T.int64 = start // b.columns * b.columns
             for tile in T.serial((T.max(stop - begin, T.int64(0)) + b.keys - 1) // b.keys):
                 key: T.int64 = begin + tile * b.keys
@@ -45,4 +45,17 @@ def run_walks(b: SimpleNamespace) -> SimpleNamespace:
                 key_end: T.int64 = T.min(key + b.keys, stop)
                 body(key, first, key_end)
 
-    return SimpleNamespace(**vars(walks(b)) | {"each_block": each_block, "each_tile": each_tile})
+    @T.inline
+    def each_key(o, head, residue, query, count, body):
+        """``body(n, key)``: the keys that a single query sees, n from 0 on; ``count[0]`` becomes their number."""
+        row: T.int64 = head % o.layout_heads * o.num_rows + query // o.block_size
+        count[0] = T.int64(0)
+        for i in T.serial(o.first_run[row + 1] - o.first_run[row]):
+            run: T.int64 = o.first_run[row] + i
+            start: T.int64 = o.runs[2 * run]
+            stop: T.int64 = T.min(o.runs[2 * run + 1], query + 1 + o.right)
+            for n in T.serial(stop - start):
+                body(count[0] + n, start + n)
+            count[0] = count[0] + stop - start
+
+    return SimpleNamespace(**vars(walks(b)) | {"each_block": each_block, "each_tile": each_tile, "each_key": each_key})

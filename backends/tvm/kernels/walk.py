@@ -114,7 +114,16 @@ def walks(b: SimpleNamespace) -> SimpleNamespace:
             if a < z:
                 body(start, a, z)
 
+    @T.inline
+    def each_key(o, head, residue, query, count, body):
+        """``body(n, key)``: the keys that a single query sees, n from 0 on; ``count[0]`` becomes their number."""
+        first: T.int64 = T.max(query - o.left, T.int64(0))
+        count[0] = T.max(T.min(query + o.right + 1, keys_of(o, residue)) - first, T.int64(0))
+        for n in T.serial(count[0]):
+            body(n, first + n)
+
     return SimpleNamespace(
+        each_key=each_key,
         each_unit=each_unit,
         each_chunk=each_chunk,
         each_block=each_block,
