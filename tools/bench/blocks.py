@@ -102,7 +102,7 @@ class BlockOperands(Operands):
     shape: BlockShape  # type: ignore[assignment]
 
     def __init__(self, shape: BlockShape, both_ways: bool):
-        self.shape, self.both_ways = shape, both_ways  # type: ignore[assignment]
+        self.shape, self.both_ways = shape, both_ways
         torch.manual_seed(0)
         self.q, self.k, self.v, self.dout = (torch.randn(shape.B, shape.T, shape.H, shape.D) for _ in range(4))
         self.inputs = (self.q, self.k, self.v)
