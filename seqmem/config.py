@@ -144,6 +144,25 @@ class MaskingConfig(Section):
     )
 
 
+class TaskConfig(Section):
+    """Questions about long documents, made from the recipe's text; an encoder is trained to answer them.
+
+    ``classification``: do two statements far apart agree? The first token, CLS, has global attention.
+    ``question-answering``: where is the answer to a question? The question has.
+    """
+
+    kind: Literal["classification", "question-answering"]
+    lengths: tuple[int, int] = Field((96, 256), description="tokens of an example, fewest and most, drawn evenly")
+    global_tokens: bool = Field(True, description="whether what asks sees everything, or has a window as all else")
+
+    @field_validator("lengths")
+    @classmethod
+    def _have_room(cls, lengths: tuple[int, int]) -> tuple[int, int]:
+        if not 0 < lengths[0] <= lengths[1]:
+            raise ValueError("give two numbers above 0, the smaller first")
+        return lengths
+
+
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
@@ -170,6 +189,7 @@ class TrainConfig(Section):
     update_every: int = Field(1, gt=0)
     update_every_after: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
+    init: Path | None = Field(None, description="a run whose weights and tokenizer training begins with")
     seed: int = 1
     log_every: int = Field(10, gt=0)
     eval_every: int = Field(500, gt=0)
@@ -182,6 +202,11 @@ class TrainConfig(Section):
     @classmethod
     def _of_all_stages(cls, steps: int, info: ValidationInfo) -> int:
         return sum(stage.steps for stage in info.data.get("stages", ())) or steps
+
+    @field_validator("init")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser().absolute()
 
 
 Slots = Annotated[int, Field(ge=0)]
@@ -224,6 +249,7 @@ class Recipe(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     codec: CodecConfig | None = Field(None, description="of an audio recipe; a text recipe has none")
     masking: MaskingConfig | None = Field(None, description="of an encoder's recipe")
+    task: TaskConfig | None = Field(None, description="of the recipe of an encoder that answers")
     model: dict[str, Any] = Field(description="name, optionally size, and overrides of that model's configuration")
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
@@ -242,6 +268,8 @@ class Recipe(Section):
     def _encoders_read_text(self) -> Self:
         if self.is_encoder and self.codec:
             raise ValueError("an encoder reads text; leave [codec] out")
+        if self.masking and self.task:
+            raise ValueError("a run has one objective; leave out [masking] or [task]")
         return self
 
     @model_validator(mode="after")
@@ -254,7 +282,7 @@ class Recipe(Section):
     @property
     def is_encoder(self) -> bool:
         """Whether the model reads whole texts, to both sides, instead of going on with them."""
-        return self.masking is not None
+        return bool(self.masking or self.task)
 
     @property
     def vocabulary_settings(self) -> dict[str, Any]:

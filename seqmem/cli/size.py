@@ -43,7 +43,7 @@ def training_memory(
     from seqmem.train.precision import computing
 
     device, batch_size = default_device(), training.batch_size
-    objective = objective or NEXT_TOKEN
+    objective = (objective or NEXT_TOKEN).sized()
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:

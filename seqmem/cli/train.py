@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another way to write --KEY VALUE.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention; a list is tried in order.")
 @click.option("--data", metavar="PATH", help="Train on this folder of .txt files or of sounds, or on this file.")
+@click.option("--init", metavar="RUN", help="Begin with the weights and the tokenizer of this run.")
 @click.option("--run", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/RECIPE/TIME]")
 @click.option(
     "--resume",
@@ -43,6 +44,7 @@ def command(
     assignments: tuple[str, ...],
     backend: str | None,
     data: str | None,
+    init: str | None,
     run: Path | None,
     resume: str | None,
     print_config: bool,
@@ -60,6 +62,8 @@ def command(
         settings["backend"] = backend
     if data:
         settings["data.path"] = data
+    if init:
+        settings["train.init"] = init
     earlier = _run_named(resume)
     if run and earlier:
         raise click.UsageError("--run and --resume RUN both name the run's folder; leave one out.")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from seqmem.config import validated
-from seqmem.layers.head import Sampler
+from seqmem.layers.head import Head, Sampler
 from seqmem.models.model import Model
 from seqmem.models.token_loop import SteppedLoop, TokenLoop
 from seqmem.state import State
@@ -92,6 +92,7 @@ class CausalModel(Model):
     Config: ClassVar[type[ModelConfig]]
 
     config: ModelConfig
+    head: Head
 
     def init_state(self, batch_size: int) -> State:
         """The state before the first token, on the model's device and in its dtype."""

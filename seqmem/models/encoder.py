@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from seqmem.layers.head import Head
 from seqmem.models.model import Model
 
 
@@ -16,6 +17,8 @@ class EncoderConfig(BaseModel):
 
     vocab_size: int = Field(gt=0)
     max_len: int = Field(gt=0, description="positions that have a vector")
+    d_model: int = Field(gt=0, description="of a hidden state")
+    num_types: int = Field(1, gt=0, description="kinds of tokens")
 
 
 class Encoder(Model):
@@ -29,6 +32,7 @@ class Encoder(Model):
     Config: ClassVar[type[EncoderConfig]]
 
     config: EncoderConfig
+    head: Head
 
     def forward(
         self,

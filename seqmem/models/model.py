@@ -2,10 +2,8 @@
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
 from torch import nn
 
-from seqmem.layers.head import Head
 from seqmem.ops import Ops
 
 
@@ -19,9 +17,9 @@ class Model(nn.Module):
     Config: ClassVar[type[Any]]
     SIZES: ClassVar[dict[str, dict]]
 
-    config: BaseModel
+    config: Any
     ops: Ops
-    head: Head
+    head: nn.Module
 
     @property
     def num_parameters(self) -> int:

@@ -21,10 +21,8 @@ class PostNormEncoderConfig(EncoderConfig):
     """What the configurations of such encoders have in common."""
 
     num_layers: int = Field(gt=0)
-    d_model: int = Field(gt=0)
     num_heads: int = Field(gt=0)
     d_inner: int = Field(gt=0)
-    num_types: int = Field(1, gt=0, description="kinds of tokens")
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
     norm_eps: float = Field(1e-5, gt=0)

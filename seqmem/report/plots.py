@@ -40,6 +40,15 @@ class Plot:
 
 
 LOSS = Plot("loss", "Training loss", "nats/token", (Curve("loss", "training"),))
+SCORES = Plot(
+    "scores",
+    "Right answers, validation",
+    "share",
+    tuple(
+        Curve(f"validation_{key}", key.replace("_", " "), format)
+        for key, format in (("accuracy", "o-"), ("exact_match", "s-"), ("f1", "^:"))
+    ),
+)
 COURSE = (
     Plot(
         "grad_norm",
@@ -74,9 +83,11 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console) -> list[Path]:
 
 
 def _plots(runs: Mapping[str, RunRecord]) -> list[Plot]:
-    """What is drawn of these runs: bits/byte where some are of text, bits/sample where some are of sound."""
-    measures = {measure.key: measure for measure in (measure_of(run.recipe) for run in runs.values())}
-    return [LOSS, *map(_bits, measures.values()), *COURSE]
+    """What is drawn of these runs: bits/byte where some are of text, bits/sample of sound; scores where of a task."""
+    recipes = [run.recipe for run in runs.values()]
+    measures = {measure.key: measure for measure in (measure_of(recipe) for recipe in recipes if not recipe.task)}
+    scores = [SCORES] if any(recipe.task for recipe in recipes) else []
+    return [LOSS, *map(_bits, measures.values()), *scores, *COURSE]
 
 
 def _bits(measure: Measure) -> Plot:

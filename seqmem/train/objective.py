@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -51,6 +51,14 @@ class Objective(ABC, Generic[M]):
         """The model that is trained."""
         return self.models.build(config, ops)
 
+    def adopt(self, model: M, trained: Model) -> None:
+        """Begin with the weights of ``trained``, of another run.
+
+        Raises:
+            RuntimeError: they are another model's.
+        """
+        model.load_state_dict(trained.state_dict())
+
     @abstractmethod
     def row_len(self, config: Any) -> int:
         """Tokens of a row of a batch, at most."""
@@ -58,6 +66,10 @@ class Objective(ABC, Generic[M]):
     @abstractmethod
     def batches(self, tokens: Tokens, vocabulary: Vocabulary, config: Any, training: TrainConfig) -> Batches:
         """What steps read of the training split, by a model of ``config``."""
+
+    def sized(self) -> Self:
+        """The objective as a dry run computes it, on tensors without data."""
+        return self
 
     @abstractmethod
     def example(self, config: Any, batch_size: int) -> Batch:
@@ -113,7 +125,7 @@ def objective_of(recipe: Recipe) -> Objective[Any]:
     return _class("next_token:NextToken")()
 
 
-_BY_SECTION = {"masking": "masked_token:MaskedToken"}
+_BY_SECTION = {"masking": "masked_token:MaskedToken", "task": "task:Task"}
 
 
 def _class(place: str) -> Any:

@@ -15,9 +15,11 @@ from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_token
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
+from seqmem.models.model import Model
 from seqmem.ops import Ops
 from seqmem.train.checkpoint import (
     load_recipe_of,
+    load_trained,
     load_vocabulary,
     load_weights,
     newest_checkpoint,
@@ -30,7 +32,7 @@ from seqmem.train.objective import M, Objective, objective_of
 from seqmem.train.session import Session
 from seqmem.train.stages import Stage, stage_at, stages_of
 
-SECTIONS = ("data", "tokenizer", "codec", "masking", "model")
+SECTIONS = ("data", "tokenizer", "codec", "masking", "task", "model")
 """Of a recipe: what a run cannot change on the way."""
 
 
@@ -60,8 +62,9 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
 def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tuple[Vocabulary, Tokens]:
     """Vocabulary and tokens: the run's own where it has them, else made from the recipe's data and put there."""
     folder = run_dir / "tokens"
-    vocabulary = load_vocabulary(checkpoint) if checkpoint else None
-    if vocabulary and folder.is_dir():
+    source = checkpoint or recipe.train.init
+    vocabulary = load_vocabulary(source) if source else None
+    if checkpoint and vocabulary and folder.is_dir():
         return vocabulary, saved_tokens(folder, vocabulary, recipe.data)
     if vocabulary is None and recipe.codec:
         vocabulary = Codec(recipe.codec)
@@ -93,6 +96,8 @@ def start_session(
     if checkpoint:
         load_weights(session.model, checkpoint)
         session.restore(checkpoint)
+    elif recipe.train.init:
+        _begin_with(model, recipe.train.init, objective, ops)
     return session
 
 
@@ -102,6 +107,13 @@ def enter_stage(
     """Have the session's next steps be of ``stage``."""
     model = session.model.with_lengths(**stage.config.model_dump())
     session.go_on(model, objective.batches(corpus, vocabulary, stage.config, stage.training), stage.training)
+
+
+def _begin_with(model: Model, init: Path, objective: Objective[Any], ops: Ops) -> None:
+    try:
+        objective.adopt(model, load_trained(init, ops))
+    except RuntimeError:
+        raise SeqmemError(f"train.init: the model of '{init}' is another; give this one the same settings") from None
 
 
 def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -> Session[CausalModel]:
