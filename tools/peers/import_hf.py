@@ -21,28 +21,13 @@ from seqmem.train.checkpoint import load, load_encoder
 
 TOLERANCE = 1e-4
 PADDING = 1
-LONGFORMER = dict(
-    vocab_size=70,
-    hidden_size=24,
-    num_hidden_layers=3,
-    num_attention_heads=3,
-    intermediate_size=40,
-    max_position_embeddings=92,
-    type_vocab_size=2,
-    layer_norm_eps=1e-5,
-    attention_window=[8, 4, 16],
-    pad_token_id=PADDING,
+SHAPE = dict(
+    vocab_size=70, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40, layer_norm_eps=1e-5
 )
-BIGBIRD = dict(
-    vocab_size=70,
-    hidden_size=24,
-    num_hidden_layers=3,
-    num_attention_heads=3,
-    intermediate_size=40,
-    max_position_embeddings=90,
-    block_size=4,
-    num_random_blocks=2,
+LONGFORMER = SHAPE | dict(
+    max_position_embeddings=92, type_vocab_size=2, attention_window=[8, 4, 16], pad_token_id=PADDING
 )
+BIGBIRD = SHAPE | dict(max_position_embeddings=90, block_size=4, num_random_blocks=2)
 TRANSFORMER_XL = dict(
     vocab_size=60,
     d_model=24,
