@@ -17,6 +17,7 @@ from measure import report, run_among_peers
 from shapes import PRODUCTS, Operands
 from torch import Tensor
 
+from seqmem.layers.block_attention import bigbird_layout
 from seqmem.ops import Blocks, bind
 
 
@@ -51,11 +52,7 @@ def blocks(json_path: str | None, backend: str, peers: bool, rounds: int, **shap
 
 @dataclass(frozen=True)
 class BlockShape:
-    """Self-attention of T tokens in BigBird's pattern (Zaheer et al. 2020), random blocks drawn anew for every head.
-
-    A block sees itself and its neighbours, the first and the last one, and ``num_random`` others; the first and the
-    last one see everything.
-    """
+    """Self-attention of T tokens in BigBird's pattern."""
 
     B: int
     T: int
@@ -70,26 +67,16 @@ class BlockShape:
         return f"attend B{self.B} T{self.T} H{self.H} D{self.D}, {what}"
 
     @cached_property
+    def pattern(self) -> Blocks:
+        layout = bigbird_layout(self.H, -(-self.T // self.size), self.num_random, seed=0)
+        return Blocks(torch.from_numpy(layout), self.size, self.causal)
+
+    @property
     def random_blocks(self) -> list[list[np.ndarray]]:
         """By head, and by block but the first and the last."""
-        rng, num_blocks = np.random.default_rng(0), -(-self.T // self.size)
-        block = np.arange(num_blocks)
-        others = [
-            np.flatnonzero((abs(block - row) > 1) & (block > 0) & (block < num_blocks - 1))
-            for row in range(1, num_blocks - 1)
-        ]
-        return [[rng.permutation(other)[: self.num_random] for other in others] for _ in range(self.H)]
-
-    @cached_property
-    def pattern(self) -> Blocks:
-        block = np.arange(-(-self.T // self.size))
-        is_global = (block == 0) | (block == block[-1])
-        everybody = (abs(block[:, None] - block) <= 1) | is_global | is_global[:, None]
-        layout = np.repeat(everybody[None], self.H, 0)
-        for head, rows in enumerate(self.random_blocks):
-            for row, chosen in enumerate(rows, 1):
-                layout[head, row, chosen] = True
-        return Blocks(torch.from_numpy(layout), self.size, self.causal)
+        everybody = bigbird_layout(1, self.pattern.layout.shape[1], 0, seed=0)
+        drawn = self.pattern.layout.numpy() & ~everybody
+        return [[np.flatnonzero(row) for row in rows[1:-1]] for rows in drawn]
 
     def operations(self, both_ways: bool) -> int:
         """Useful floating point operations, forward or forward and backward; a product of D numbers is 2 D."""
