@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", metavar="MODEL[/SIZE]")
-@click.option("--length", type=click.IntRange(min=1), default=48, show_default=True, help="Tokens, at most a segment.")
+@click.option(
+    "--length", type=click.IntRange(min=1), default=48, show_default=True, help="Tokens, at most a segment or max_len."
+)
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another value of the model's.")
 @click.option(
     "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw all heads and layers into this file."
@@ -22,15 +24,17 @@ if TYPE_CHECKING:
 def command(model: str, length: int, assignments: tuple[str, ...], png: Path | None) -> None:
     """Draw which keys the tokens of each layer see, memory full: memory first, then the tokens themselves.
 
-    A layer's heads are drawn once where they see the same. A row of text stands for two tokens.
+    An encoder is drawn without the global tokens that may be given to it. A layer's heads are drawn once where they see
+    the same. A row of text stands for two tokens.
     """
     from seqmem.cli.settings import split_settings
-    from seqmem.models import model_config
+    from seqmem.models import ENCODERS, MODELS
     from seqmem.report.mask import attention_masks, drawn
     from seqmem.report.mask_figure import draw
 
     name = model if "/" in model else f"{model}/tiny"
-    masks = attention_masks(model_config(name, **split_settings(assignments)[1]), length)
+    models = ENCODERS if name.partition("/")[0] in ENCODERS else MODELS
+    masks = attention_masks(models.config(name, **split_settings(assignments)[1]), length)
     for layer, mask in enumerate(masks):
         for heads, own in _by_pattern(mask).items():
             num_queries, num_keys = own.shape

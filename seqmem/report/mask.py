@@ -8,8 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from seqmem.errors import SeqmemError
-from seqmem.models import ModelConfig, build_model
-from seqmem.models.base import CausalModel
+from seqmem.models import ENCODERS, MODELS, CausalModel, Encoder, ModelConfig
+from seqmem.models.encoder import EncoderConfig
 from seqmem.ops import Band, Ops, bind
 from seqmem.ops.pattern import Pattern
 
@@ -46,24 +46,36 @@ class RecordingOps(Ops):
 
 
 @torch.no_grad()
-def attention_masks(config: ModelConfig, length: int) -> list[Bool[Tensor, "H T S"]]:
-    """For each layer what ``length`` tokens see when memory is full: keys before them first, their own last.
+def attention_masks(config: ModelConfig | EncoderConfig, length: int) -> list[Bool[Tensor, "H T S"]]:
+    """For each layer what ``length`` tokens see, of an encoder without global tokens, which are no part of the model.
+
+    A causal model's memory is full: keys before the tokens first, their own last.
 
     Raises:
         SeqmemError: the model has no attention.
     """
     ops = RecordingOps(bind("pytorch").preference)
-    model = build_model(config, ops).eval()
+    models = ENCODERS if isinstance(config, EncoderConfig) else MODELS
+    model = models.build(config, ops).eval()
     mixers = _mixers(model)
     for layer, mixer in enumerate(mixers):
         mixer.register_forward_pre_hook(lambda *_, layer=layer: ops.enter(layer))
-    segments = -(-config.turnover // config.segment_len)
-    state = model(torch.zeros(1, segments * config.segment_len, dtype=torch.int64)).state
-    model(torch.zeros(1, min(length, config.segment_len), dtype=torch.int64), state)
+    _read(model, length)
     found = [ops.masks[layer] for layer in range(len(mixers)) if ops.masks.get(layer)]
     if not found:
         raise SeqmemError(f"{type(model).__name__} attends to nothing, so there is no mask to show; name another model")
     return [_union(masks) for masks in found]
+
+
+def _read(model: CausalModel | Encoder, length: int) -> None:
+    """Have a model read ``length`` tokens, or the most that it takes; a causal one with its memory full."""
+    if isinstance(model, Encoder):
+        model(torch.zeros(1, min(length, model.config.max_len), dtype=torch.int64))
+        return
+    config = model.config
+    segments = -(-config.turnover // config.segment_len)
+    state = model(torch.zeros(1, segments * config.segment_len, dtype=torch.int64)).state
+    model(torch.zeros(1, min(length, config.segment_len), dtype=torch.int64), state)
 
 
 def drawn(mask: Bool[Tensor, "T S"], width: int) -> str:
@@ -76,7 +88,7 @@ def drawn(mask: Bool[Tensor, "T S"], width: int) -> str:
     return "\n".join("".join(SHADES[level] for level in row) for row in levels.tolist())
 
 
-def _mixers(model: CausalModel) -> Sequence[nn.Module]:
+def _mixers(model: nn.Module) -> Sequence[nn.Module]:
     """The modules that call operations, in the order of the layers."""
     return [
         module for module in model.modules() if isinstance(getattr(module, "ops", None), Ops) and module is not model

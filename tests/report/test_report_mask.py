@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqmem.errors import SeqmemError
-from seqmem.models import model_config
+from seqmem.models import encoder_config, model_config
 from seqmem.report.mask import attention_masks, drawn
 
 
@@ -36,6 +36,18 @@ def test_memory_is_full_and_convolutions_are_bands():
     assert torch.equal(memory[0], torch.ones(3, 8, dtype=torch.bool).tril(5))
     taps, _ = attention_masks(model_config("light-conv/tiny"), 3)
     assert torch.equal(taps[0].sum(-1), torch.tensor([3, 3, 3]))
+
+
+def test_encoders_see_both_sides():
+    first, second = attention_masks(encoder_config("longformer/tiny", window=(1, 3)), 7)
+    apart = (torch.arange(7)[:, None] - torch.arange(7)).abs()
+    assert torch.equal(first[0], apart <= 1)
+    assert torch.equal(second[0], apart <= 3)
+    masks = attention_masks(encoder_config("bigbird/tiny", block_size=2, num_random_blocks=1), 20)
+    for mask in masks:
+        assert mask[:, :2].all()
+        assert mask[:, :, -2:].all()
+        assert (mask.sum(-1)[:, 2:-2] <= 2 * 6).all()
 
 
 def test_a_model_without_attention_says_so():
