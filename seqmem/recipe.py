@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seqmem.config import Recipe, Section, validated
+from seqmem.config import Recipe
 from seqmem.errors import SeqmemError, nearest
+from seqmem.schema import Section, validated
 
 FILE_NAME = "recipe.toml"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -68,3 +69,8 @@ class State:
             return flat[name] if isinstance(value, Tensor) else int(flat[name])
 
         return replace(self, **{field.name: take(field.name, getattr(self, field.name)) for field in fields(self)})
+
+
+def newest(count: Int[Tensor, "B"], num_slots: int) -> Bool[Tensor, "B M"]:
+    """Marks the ``count`` last of ``num_slots`` slots."""
+    return torch.arange(num_slots, device=count.device) >= num_slots - count[:, None]

@@ -8,15 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = {"config", "errors", "state"}
+BASE = {"config", "errors", "schema", "state"}
 MODEL_SIDE = {"models", "layers", "ops"} | BASE
 ALLOWED = {
     "__init__": set(),
     "__main__": {"cli"},
     "errors": set(),
     "state": set(),
-    "config": {"errors"},
-    "recipe": {"config", "errors"},
+    "schema": {"errors"},
+    "config": {"errors", "schema"},
+    "recipe": {"config", "errors", "schema"},
     "data": BASE,
     "ops": {"errors"},
     "backends": {"ops", "errors"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "convert": {"train", "data"} | MODEL_SIDE,
     "cli": {"train", "generate", "report", "convert", "data", "recipe", "testing"} | MODEL_SIDE,
 }
-TORCH_FREE = {"__init__", "__main__", "errors", "config", "recipe", "cli"}
+TORCH_FREE = {"__init__", "__main__", "errors", "schema", "config", "recipe", "cli"}
 KERNEL_LANGUAGES = {"triton", "tvm", "tvm_ffi"}
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from seqmem.config import Recipe, Section
+from seqmem.config import Recipe
 from seqmem.recipe import parse_value
+from seqmem.schema import Section
 
 _ASSIGNMENT = re.compile(r"(?P<key>[\w.-]+)=(?P<value>.*)", re.DOTALL)
 

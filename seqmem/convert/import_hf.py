@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqmem.config import validated
 from seqmem.convert import folder
 from seqmem.convert.architecture import Architecture
 from seqmem.convert.pairs import Pair, missing
@@ -16,6 +15,7 @@ from seqmem.convert.target import new_folder
 from seqmem.errors import SeqmemError
 from seqmem.models import CausalModel, Encoder
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.train.checkpoint import write_model
 
 SEED = 0

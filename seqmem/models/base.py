@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from seqmem.config import validated
 from seqmem.layers.head import Head, Sampler
 from seqmem.models.model import Model
 from seqmem.models.token_loop import SteppedLoop, TokenLoop
+from seqmem.schema import validated
 from seqmem.state import State
 
 

@@ -21,10 +21,10 @@ from seqmem.layers.compression import (
 from seqmem.models.base import ModelConfig
 from seqmem.models.per_layer import Lengths, per_layer, span
 from seqmem.models.segmented import LayerPass, SegmentedState, with_room, without_room
-from seqmem.models.transformer_xl import TransformerXL, TransformerXLConfig, newest
+from seqmem.models.transformer_xl import TransformerXL, TransformerXLConfig
 from seqmem.ops import Ops, StepProgram
 from seqmem.ops.step import StepBuffers
-from seqmem.state import State
+from seqmem.state import State, newest
 
 
 class CompressiveTransformerConfig(TransformerXLConfig):

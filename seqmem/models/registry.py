@@ -6,9 +6,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from seqmem.config import validated
 from seqmem.errors import SeqmemError, nearest
 from seqmem.ops import Ops
+from seqmem.schema import validated
 
 M = TypeVar("M")
 

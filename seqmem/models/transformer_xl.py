@@ -15,6 +15,7 @@ from seqmem.models.per_layer import Lengths, Ranges, per_layer, span
 from seqmem.models.segmented import SegmentedTransformer
 from seqmem.models.segmented_config import SegmentedConfig
 from seqmem.ops import Band, Ops
+from seqmem.state import newest
 
 
 class TransformerXLConfig(SegmentedConfig):
@@ -234,8 +235,3 @@ class TransformerXL(SegmentedTransformer):
         heads = (self.config.num_heads, self.config.head_dim)
         layers = zip(self.position_projections, num_columns, strict=True)
         return [layer(encoding[len(encoding) - columns :]).unflatten(-1, heads) for layer, columns in layers]
-
-
-def newest(count: Int[Tensor, "B"], num_slots: int) -> Bool[Tensor, "B M"]:
-    """Marks the ``count`` last of ``num_slots`` slots."""
-    return torch.arange(num_slots, device=count.device) >= num_slots - count[:, None]

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from seqmem.layers.residual import MixerBlock
 from seqmem.layers.vocabulary import TiedSoftmax
 from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
-from seqmem.models.transformer_xl import newest
 from seqmem.ops import Ops
-from seqmem.state import State
+from seqmem.state import State, newest
 
 
 class WindowedConfig(ModelConfig):

@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import Field
 
-from seqmem.config import Section, validated
 from seqmem.errors import SeqmemError
 from seqmem.report.comparison import Comparison
+from seqmem.schema import Section, validated
 
 FILE_NAME = "expected.json"
 

@@ -25,13 +25,14 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from seqmem.config import Recipe, Section, validated
+from seqmem.config import Recipe
 from seqmem.errors import SeqmemError, nearest
 from seqmem.recipe import dotted, find_recipe, load_recipe
 from seqmem.report.comparison import Budget
 from seqmem.report.entries import check_comparable
 from seqmem.report.runs import tokens_a_step
 from seqmem.report.speed import Speed
+from seqmem.schema import Section, validated
 
 FILE_NAME = "compare.toml"
 

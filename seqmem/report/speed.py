@@ -16,13 +16,14 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
-from seqmem.config import Recipe, Section
+from seqmem.config import Recipe
 from seqmem.data.vocabulary import TokenArray
 from seqmem.generate.sampling import Sampler
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
 from seqmem.report.runs import read_data, settings_of, tokens_a_step
 from seqmem.report.say import say
+from seqmem.schema import Section
 from seqmem.train.session import Session
 from seqmem.train.setup import prepare_data, start_session
 

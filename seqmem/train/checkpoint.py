@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
-from seqmem.config import Recipe, validated
+from seqmem.config import Recipe
 from seqmem.data.atomic import PARTIAL, atomic_folder
 from seqmem.data.codec import Codec
 from seqmem.data.text_vocabulary import TextVocabulary
@@ -25,6 +25,7 @@ from seqmem.models import ENCODERS, MODELS, CausalModel, Encoder
 from seqmem.models.model import Model
 from seqmem.models.registry import Registry
 from seqmem.ops import Ops, bind
+from seqmem.schema import validated
 from seqmem.train.objective import Objective, objective_of
 
 if TYPE_CHECKING:

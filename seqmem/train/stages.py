@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from seqmem.config import Recipe, TrainConfig, validated
+from seqmem.config import Recipe, TrainConfig
 from seqmem.errors import SeqmemError
 from seqmem.models.base import ModelConfig
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.train.objective import Objective, objective_of
 
 

@@ -19,10 +19,11 @@ from matplotlib.image import imread
 from safetensors.torch import save_model
 
 from seqmem.cli import generate_audio
-from seqmem.config import Recipe, validated
+from seqmem.config import Recipe
 from seqmem.data.codec import Codec
 from seqmem.models import build_model, model_config
 from seqmem.ops import bind
+from seqmem.schema import validated
 
 RATE = 2000
 MakeRun = Callable[..., Path]

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqmem.config import Recipe, TokenizerConfig, validated
+from seqmem.config import Recipe, TokenizerConfig
 from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.text_size import text_size
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.data.tokenizers import new_tokenizer, saved_tokenizer
 from seqmem.errors import SeqmemError
+from seqmem.schema import validated
 
 BYTES = ByteTokenizer()
 

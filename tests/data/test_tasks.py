@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqmem.config import TaskConfig, TokenizerConfig, validated
+from seqmem.config import TaskConfig, TokenizerConfig
 from seqmem.data.special_ids import SpecialIds
 from seqmem.data.tasks import NAMES, THINGS, Example, Examples, TaskBatches
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.errors import SeqmemError
+from seqmem.schema import validated
 
 TEXT = "the cat sat on the mat\nthe uncommonly long rat  sat\ton the hat\n" * 40
 FACTS = "\n".join(f"The portion of {a} was the {b}.\nWhat is good or evil?" for a in NAMES for b in THINGS)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from seqmem.config import Recipe, validated
+from seqmem.config import Recipe
 from seqmem.report.entries import Entry
 from seqmem.report.runs import RunRecord, read_run
 from seqmem.report.speed import Speed
+from seqmem.schema import validated
 
 TOKENS_A_STEP = 16
 

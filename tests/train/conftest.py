@@ -9,7 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from seqmem.config import Recipe, validated
+from seqmem.config import Recipe
+from seqmem.schema import validated
 
 
 @pytest.fixture(autouse=True)

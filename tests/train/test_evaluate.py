@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqmem.config import EvalConfig, TokenizerConfig, validated
+from seqmem.config import EvalConfig, TokenizerConfig
 from seqmem.data.tokenizer import Tokenizer
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model
 from seqmem.models.base import CausalModel, ModelConfig, Output
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.state import State
 from seqmem.train.evaluate import at_eval_lengths, evaluate, evaluate_run
 from seqmem.train.trainer import train

@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from seqmem.config import EvalConfig, MaskingConfig, Recipe, validated
+from seqmem.config import EvalConfig, MaskingConfig, Recipe
 from seqmem.data.corpus import Corpus, Document
 from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
 from seqmem.models import build_encoder
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.state import State
 from seqmem.train.checkpoint import find_checkpoint, load, load_tokenizer, load_trained
 from seqmem.train.evaluate import evaluate_run

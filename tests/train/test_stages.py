@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from seqmem.config import Recipe, TrainConfig, validated
+from seqmem.config import Recipe, TrainConfig
 from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.train.checkpoint import find_checkpoint, load
 from seqmem.train.optim import learning_rate
 from seqmem.train.session import Session

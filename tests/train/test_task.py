@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
-from seqmem.config import Recipe, TaskConfig, validated
+from seqmem.config import Recipe, TaskConfig
 from seqmem.errors import SeqmemError
 from seqmem.models import encoder_config
 from seqmem.ops import bind
 from seqmem.report.plots import plot_runs
+from seqmem.schema import validated
 from seqmem.state import State
 from seqmem.train.checkpoint import find_checkpoint, load_tokenizer, load_trained
 from seqmem.train.evaluate import evaluate_run
