@@ -136,7 +136,7 @@ class MaskingConfig(Section):
 class TaskConfig(Section):
     """Questions about long documents, made from the recipe's text; an encoder is trained to answer them.
 
-    ``classification``: do two statements far apart agree? The first token, CLS, has global attention.
+    ``classification``: what do most of three witnesses say? The first token, CLS, has global attention.
     ``question-answering``: where is the answer to a question? The question has.
     """
 

@@ -15,10 +15,10 @@ from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import TokenArray
 from seqmem.errors import SeqmemError
 
-NAMES = ("David", "Moses", "Aaron", "Joseph", "Samuel", "Jacob", "Saul", "Solomon", "Abraham", "Isaac", "Joshua", "Job")
+NAMES = ("David", "Moses", "Aaron", "Joseph", "Saul", "Jacob")
 THINGS = ("sword", "lamp", "ring", "staff", "crown", "harp", "robe", "scroll", "cup", "bow", "net", "seal")
 VERDICTS = ("good", "evil")
-NUM_PORTIONS = 4
+NUM_WITNESSES, NUM_OWNERS = 3, 3
 MIN_TEXT = 16  # tokens between facts
 
 TaskBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -62,8 +62,8 @@ class Haystack:
     ) -> tuple[np.ndarray, list[int]]:
         """A piece of text of ``length`` tokens with ``facts``, in that order, and where each of them begins.
 
-        Of K facts, each is before a word in a stretch of its own, as long as what lies between two such stretches:
-        1 / (2 K - 1) of the text.
+        Of K facts, each is before a word in a stretch of its own, 1 / 2 K of the text and as far from the one before
+        or from the beginning.
         """
         size = length - sum(map(len, facts))
         if size < MIN_TEXT:
@@ -74,8 +74,8 @@ class Haystack:
         text = np.asarray(self._tokens[start : start + size], dtype=np.int64)
         text = text[text != self.tokenizer.bos_id]
         words = np.append(np.flatnonzero(self.tokenizer.begins_word(text)), len(text))
-        stretch = len(text) / (2 * len(facts) - 1)
-        drawn = (2 * np.arange(len(facts)) + random.random(len(facts))) * stretch
+        stretch = len(text) / (2 * len(facts))
+        drawn = (1 + 2 * np.arange(len(facts)) + random.random(len(facts))) * stretch
         places = words[np.searchsorted(words, drawn)]
         parts: list[np.ndarray] = []
         for fact, place, following in zip(facts, places, [*places[1:], len(text)], strict=True):
@@ -92,27 +92,26 @@ class Maker(Protocol):
 
 
 class Classification:
-    """Two witnesses, far apart: class 1 where they say the same, 0 where they do not. CLS asks."""
+    """Three witnesses, far apart, two of whom agree or all: the class is what most of them say. CLS asks."""
 
     def __init__(self, haystack: Haystack):
         self._haystack = haystack
         self._special = SpecialIds.after(haystack.tokenizer.vocab_size)
 
     def make(self, length: int, random: np.random.Generator) -> Example:
-        label, first = random.integers(2, size=2).tolist()
-        said = (first, first if label else 1 - first)
-        names = random.choice(NAMES, 2, replace=False)
-        sentences = (
-            f"\n{name} bare witness: It is {VERDICTS[which]}.\n" for name, which in zip(names, said, strict=True)
-        )
-        facts = [self._haystack.tokenizer.encode(sentence).astype(np.int64) for sentence in sentences]
+        said = random.integers(2, size=NUM_WITNESSES)
+        names = random.choice(NAMES, NUM_WITNESSES, replace=False)
+        facts = [
+            self._haystack.tokenizer.encode(f"\n{name} bare witness: It is {VERDICTS[which]}.\n").astype(np.int64)
+            for name, which in zip(names, said, strict=True)
+        ]
         document, _ = self._haystack.plant(facts, length - 2, random)
         ids = np.concatenate([[self._special.cls], document, [self._special.sep]])
-        return Example(ids, 1, 1, (label,))
+        return Example(ids, 1, 1, (int(2 * said.sum() > NUM_WITNESSES),))
 
 
 class QuestionAnswering:
-    """Several portions, far apart: what was that of one of them? The question asks, the answer is a span."""
+    """Three people have something, far apart: what had one of them? CLS and the question ask, the answer is a span."""
 
     def __init__(self, haystack: Haystack):
         self._haystack = haystack
@@ -120,18 +119,18 @@ class QuestionAnswering:
 
     def make(self, length: int, random: np.random.Generator) -> Example:
         encode = self._haystack.tokenizer.encode
-        names = random.choice(NAMES, NUM_PORTIONS, replace=False)
-        things = random.choice(THINGS, NUM_PORTIONS, replace=False)
-        asked = int(random.integers(NUM_PORTIONS))
-        portions = [
-            [encode(part) for part in (f"\nThe portion of {name} was the", f" {thing}", ".\n")]
+        names = random.choice(NAMES, NUM_OWNERS, replace=False)
+        things = random.choice(THINGS, NUM_OWNERS, replace=False)
+        asked = int(random.integers(NUM_OWNERS))
+        had = [
+            [encode(part) for part in (f"\n{name} had the", f" {thing}", ".\n")]
             for name, thing in zip(names, things, strict=True)
         ]
-        question = encode(f"What was the portion of {names[asked]}?")
+        question = encode(f"What had {names[asked]}?")
         head = np.concatenate([[self._special.cls], question, [self._special.sep]])
-        facts = [np.concatenate(parts).astype(np.int64) for parts in portions]
+        facts = [np.concatenate(parts).astype(np.int64) for parts in had]
         document, begins = self._haystack.plant(facts, length - len(head) - 1, random)
-        before, answer, _ = portions[asked]
+        before, answer, _ = had[asked]
         first = len(head) + begins[asked] + len(before)
         ids = np.concatenate([head, document, [self._special.sep]])
         return Example(ids, len(head) - 1, len(head), (first, first + len(answer) - 1))

@@ -14,7 +14,7 @@ from seqmem.errors import SeqmemError
 from seqmem.schema import validated
 
 TEXT = "the cat sat on the mat\nthe uncommonly long rat  sat\ton the hat\n" * 40
-FACTS = "\n".join(f"The portion of {a} was the {b}.\nWhat is good or evil?" for a in NAMES for b in THINGS)
+FACTS = "\n".join(f"{a} had the {b}.\nWhat had {a}? Is it good or evil?" for a in NAMES for b in THINGS)
 TOKENIZER = Tokenizer.train([TEXT, FACTS, "bare witness: It is so\n"], TokenizerConfig(vocab_size=310))
 TOKENS = TOKENIZER.encode_documents([TEXT, TEXT])
 SPECIAL = SpecialIds.after(TOKENIZER.vocab_size)
@@ -33,12 +33,12 @@ def text_of(ids: np.ndarray) -> str:
 def test_the_answer_is_where_it_says(seed):
     example = examples("question-answering").draw(seed)
     question, document = text_of(example.ids[: example.document]), text_of(example.ids[example.document :])
-    name = question.removeprefix("What was the portion of ").removesuffix("?")
+    name = question.removeprefix("What had ").removesuffix("?")
     first, last = example.target
     answer = text_of(example.ids[first : last + 1])
     assert answer.strip() in THINGS
-    assert document.count(f"The portion of {name} was the{answer}.") == 1
-    assert document.count("The portion of") == 4
+    assert document.count(f"\n{name} had the{answer}.\n") == 1
+    assert document.count(" had the ") == 3
     assert example.document <= first <= last < len(example.ids) - 1
     assert example.ids[0] == SPECIAL.cls
     assert example.ids[-1] == example.ids[example.num_asking] == SPECIAL.sep
@@ -52,19 +52,20 @@ def verdicts(example: Example) -> list[tuple[int, str]]:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(-9, 999))
-def test_witnesses_far_apart_agree_as_the_label_says(seed):
-    example = examples("classification", lengths=(120, 150)).draw(seed)
-    (first, one), (second, other) = verdicts(example)
-    assert {one, other} <= {"good", "evil"}
-    assert example.target == (int(one == other),)
-    assert second - first > len(text_of(example.ids)) / 4
+def test_the_label_is_what_most_of_three_witnesses_far_apart_say(seed):
+    example = examples("classification").draw(seed)
+    places, said = zip(*verdicts(example), strict=True)
+    assert sorted(said)[1] == ("evil" if example.target == (1,) else "good")
+    assert min(np.diff(places, prepend=0)) > len(text_of(example.ids)) / 8
     assert example.num_asking == example.document == 1
 
 
 def test_labels_and_verdicts_are_balanced():
     drawn = [examples("classification").draw(number) for number in range(400)]
     assert np.mean([example.target for example in drawn]) == pytest.approx(0.5, abs=0.08)
-    assert np.mean([verdicts(example)[0][1] == "good" for example in drawn]) == pytest.approx(0.5, abs=0.08)
+    for witness in range(3):
+        said = [verdicts(example)[witness][1] for example in drawn]
+        assert said.count("good") == pytest.approx(200, abs=30)
 
 
 @pytest.mark.parametrize("kind", ["classification", "question-answering"])
