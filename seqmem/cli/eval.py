@@ -46,7 +46,10 @@ def command(
     stride: int | None,
     backend: str | None,
 ) -> None:
-    """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there."""
+    """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there.
+
+    A masked language model is measured in bits a masked token, an encoder with a task by its answers.
+    """
     from seqmem.train.evaluate import evaluate_run
 
     windows = None

@@ -18,7 +18,7 @@ from seqmem.errors import SeqmemError
 NAMES = ("David", "Moses", "Aaron", "Joseph", "Saul", "Jacob")
 THINGS = ("sword", "lamp", "ring", "staff", "crown", "harp", "robe", "scroll", "cup", "bow", "net", "seal")
 VERDICTS = ("good", "evil")
-NUM_WITNESSES, NUM_OWNERS = 3, 3
+NUM_WITNESSES, NUM_OWNERS = 3, 4
 MIN_TEXT = 16  # tokens between facts
 
 TaskBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -111,7 +111,7 @@ class Classification:
 
 
 class QuestionAnswering:
-    """Three people have something, far apart: what had one of them? CLS and the question ask, the answer is a span."""
+    """Four people have something, far apart: what had one of them? CLS and the question ask, the answer is a span."""
 
     def __init__(self, haystack: Haystack):
         self._haystack = haystack

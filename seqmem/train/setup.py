@@ -64,6 +64,8 @@ def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tupl
     folder = run_dir / "tokens"
     source = checkpoint or recipe.train.init
     vocabulary = load_vocabulary(source) if source else None
+    if vocabulary and isinstance(vocabulary, Codec) != bool(recipe.codec):
+        raise SeqmemError(f"train.init: run '{source}' is of {vocabulary.unit}s, the recipe is not; name another run")
     if checkpoint and vocabulary and folder.is_dir():
         return vocabulary, saved_tokens(folder, vocabulary, recipe.data)
     if vocabulary is None and recipe.codec:
@@ -110,6 +112,7 @@ def enter_stage(
 
 
 def _begin_with(model: Model, init: Path, objective: Objective[Any], ops: Ops) -> None:
+    """Give ``model`` the weights of the run ``init``."""
     try:
         objective.adopt(model, load_trained(init, ops))
     except RuntimeError:

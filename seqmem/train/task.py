@@ -84,7 +84,8 @@ class Task(EncoderObjective[Reader]):
     def _logits(self, model: Reader, batch: Batch) -> Float[Tensor, "B C k"]:
         """Logits of classes, or of places in the document, for each of the k targets."""
         inputs, valid, asking, in_document, _ = batch
-        out = model(inputs, valid, asking if self._task.global_tokens else None, in_document.long()).float()
+        out = model(inputs, valid, asking if self._task.global_tokens else None, in_document.long())
+        out = out if out.dtype == torch.float64 else out.float()
         return out.masked_fill(~in_document[..., None], -torch.inf) if self._is_span else out[..., None]
 
     def evaluate(

@@ -38,7 +38,7 @@ def test_the_answer_is_where_it_says(seed):
     answer = text_of(example.ids[first : last + 1])
     assert answer.strip() in THINGS
     assert document.count(f"\n{name} had the{answer}.\n") == 1
-    assert document.count(" had the ") == 3
+    assert document.count(" had the ") == 4
     assert example.document <= first <= last < len(example.ids) - 1
     assert example.ids[0] == SPECIAL.cls
     assert example.ids[-1] == example.ids[example.num_asking] == SPECIAL.sep

@@ -72,7 +72,26 @@ def test_padding_changes_no_loss(kind, global_tokens):
         return objective.losses(model, (*cut, answers), State())[0]["loss"].item()
 
     alone = (loss(slice(0, 1), 13) + loss(slice(1, 2), 20)) / 2
-    assert loss(slice(0, 2), 20) == pytest.approx(alone, abs=1e-6)  # logits are float32
+    assert loss(slice(0, 2), 20) == pytest.approx(alone, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_learnt_by_heart(kind):
+    torch.manual_seed(0)
+    objective = Task(TaskConfig(kind=kind))
+    config = encoder_config("longformer/tiny", num_types=2, dropout=0.0, attention_dropout=0.0)
+    model = objective.build(config, bind("pytorch"))
+    place = torch.arange(20).expand(4, -1)
+    targets = torch.tensor([[1], [0], [0], [1]] if kind == "classification" else [[6, 8], [15, 15], [7, 9], [18, 18]])
+    batch = torch.randint(256, (4, 20)), place >= 0, place < 4, place > 4, targets
+    optimizer, losses = torch.optim.Adam(model.parameters(), 5e-3), []
+    for _ in range(60):
+        loss = objective.losses(model, batch, State())[0]["loss"]
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[0] > 0.5 > 0.1 > losses[-1]
 
 
 def test_an_interrupted_run_goes_on_bit_for_bit(asking, tmp_path, console, monkeypatch):
@@ -122,6 +141,14 @@ def test_training_begins_with_the_encoder_and_tokenizer_of_another_run(recipe, a
         SeqmemError, match=r"train\.init: the model of '.*' is another; give this one the same settings"
     ):
         train(validated(Recipe, values, "test"), tmp_path / "other", console=console)
+
+
+def test_sound_does_not_begin_with_text(recipe, tmp_path, console):
+    text = train(recipe_of(recipe, masking={}), tmp_path / "text", console=console)
+    values = recipe.model_dump() | {"data": {"corpus": "sine"}, "codec": {}}
+    values["train"]["init"] = text
+    with pytest.raises(SeqmemError, match=r"train\.init: run '.*' is of bytes, the recipe is not; name another run"):
+        train(validated(Recipe, values, "test"), tmp_path / "sound", console=console)
 
 
 def test_objectives_do_not_mix(recipe):
