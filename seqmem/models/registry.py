@@ -1,6 +1,6 @@
 """Tables of models: a name, the place of its class, its configuration and its named sizes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from seqmem.schema import validated
 M = TypeVar("M")
 
 
-class Registry(Generic[M]):
+class Registry(Collection[str], Generic[M]):
     """Models of one kind by name; a class is imported when it is asked for.
 
     Args:
@@ -29,6 +29,12 @@ class Registry(Generic[M]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
 
     def model_class(self, name: str) -> type[Any]:
         """The class of a model by its name."""

@@ -33,7 +33,7 @@ def attend_backward(call: Attention, out: Tensor, lse: Tensor, dout: Tensor, dls
     out, dout, dlse = (cut.by_block(tensor, cut.before) for tensor in (out, dout, dlse))
     lse = cut.by_block(lse, cut.before, -torch.inf)
     dq, dk, dv, *_ = attend_blocks_backward(cut.call, cut.steps(), out, lse, dout, dlse)
-    return Gradients(cut.joined(dq), cut.joined(dk), cut.joined(dv))
+    return Gradients(cut.joined(dq), cut.joined_keys(dk), cut.joined_keys(dv))
 
 
 class BlockedCall:
@@ -77,9 +77,14 @@ class BlockedCall:
         return tensor.unflatten(1, (tensor.shape[1] // self.size, self.size)).movedim(3, 1).flatten(0, 2).unsqueeze(2)
 
     def joined(self, blocks: Tensor) -> Tensor:
-        """``[B * H * R, size, 1, ...] -> [B, T, H, ...]``, or ``[B * H * n, size, 1, ...] -> [B, S, H, ...]``."""
-        is_of_queries = blocks.shape[0] == self.call.q.shape[0]
-        first, count = (self.before, self.num_rows) if is_of_queries else (0, self.num_columns)
+        """``[B * H * R, size, 1, ...] -> [B, T, H, ...]``."""
+        return self._joined(blocks, self.before, self.num_rows)
+
+    def joined_keys(self, blocks: Tensor) -> Tensor:
+        """``[B * H * n, size, 1, ...] -> [B, S, H, ...]``."""
+        return self._joined(blocks, 0, self.num_columns)
+
+    def _joined(self, blocks: Tensor, first: int, count: int) -> Tensor:
         positions = blocks.squeeze(2).unflatten(0, (self.batch_size, self.num_heads, count)).flatten(2, 3)
         return positions[:, :, first : positions.shape[2] - self.after].transpose(1, 2).contiguous()
 

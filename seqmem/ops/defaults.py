@@ -47,7 +47,7 @@ def key_usage(call: Attention, backend: AttentionBackend | None, lse: Tensor) ->
     call = replace(call, v=ones, dropout=0.0, dropout_keys=None)
     if isinstance(call.pattern, Blocks):
         cut = block_lists.BlockedCall(call)
-        return cut.joined(_usage(cut.call, cut.steps(), cut.by_block(lse, cut.before, -torch.inf)))
+        return cut.joined_keys(_usage(cut.call, cut.steps(), cut.by_block(lse, cut.before, -torch.inf)))
     return _usage(call, _blocks(call, backend), lse)
 
 

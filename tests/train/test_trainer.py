@@ -195,8 +195,12 @@ def test_second_interrupt_stops_at_once(recipe, tmp_path, console, monkeypatch):
         interrupt()
 
     at_step(monkeypatch, 2, twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "run", console=console)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "run", console=console)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_evaluation_does_not_touch_training(whole, recipe, tmp_path, console):
