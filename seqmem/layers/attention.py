@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear, linear
 from seqmem.ops import Band, Ops
 from seqmem.ops.step import Affine, AttentionLayer, Distances, Norm
 
@@ -30,8 +31,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, d_model: int, num_heads: int, head_dim: int, dropout: float, ops: Ops):
         super().__init__()
-        self.qkv = nn.Linear(d_model, 3 * num_heads * head_dim, bias=False)
-        self.out = nn.Linear(num_heads * head_dim, d_model, bias=False)
+        self.qkv = Linear(d_model, 3 * num_heads * head_dim, bias=False)
+        self.out = Linear(num_heads * head_dim, d_model, bias=False)
         self.heads = (num_heads, head_dim)
         self.width = num_heads * head_dim
         self.dropout = dropout
@@ -44,12 +45,12 @@ class SelfAttention(nn.Module):
 
     def queries(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T H D"]:
         """Queries alone."""
-        return nn.functional.linear(x, self.qkv.weight[: self.width]).unflatten(-1, self.heads)
+        return linear(x, self.qkv.weight[: self.width]).unflatten(-1, self.heads)
 
     def keys_values(self, x: Float[Tensor, "B L d"], frozen: bool = False) -> Float[Tensor, "B L 2 H D"]:
         """Keys and values alone; frozen, gradients reach x but no weight."""
         weight = self.qkv.weight.detach() if frozen else self.qkv.weight
-        return nn.functional.linear(x, weight[self.width :]).unflatten(-1, (2, *self.heads))
+        return linear(x, weight[self.width :]).unflatten(-1, (2, *self.heads))
 
     def forward(
         self,

@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
+
 
 class Boom(nn.Module):
     """Linear to ``d_inner``, GELU as ``x * sigmoid(1.702 x)``, dropout; the way back is a sum of chunks, no matrix.
@@ -13,7 +15,7 @@ class Boom(nn.Module):
 
     def __init__(self, d_model: int, d_inner: int, dropout: float):
         super().__init__()
-        self.linear = nn.Linear(d_model, d_inner)
+        self.linear = Linear(d_model, d_inner)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
 from seqmem.ops import Ops
 
 
@@ -15,8 +16,8 @@ class EncoderAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, dropout: float, ops: Ops):
         super().__init__()
         self.heads = (num_heads, d_model // num_heads)
-        self.qkv = nn.Linear(d_model, 3 * d_model)
-        self.out = nn.Linear(d_model, d_model)
+        self.qkv = Linear(d_model, 3 * d_model)
+        self.out = Linear(d_model, d_model)
         self.dropout = dropout
         self.ops = ops
 

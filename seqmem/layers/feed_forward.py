@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
+
 
 class QuickGELU(nn.Module):
     """``x sigmoid(1.702 x)``, an approximation of GELU (Hendrycks and Gimpel 2016)."""
@@ -17,9 +19,9 @@ def feed_forward(
 ) -> nn.Sequential:
     """Linear, activation, dropout, Linear, dropout, with biases: ``[..., d_model] -> [..., d_model]``."""
     return nn.Sequential(
-        nn.Linear(d_model, d_inner),
+        Linear(d_model, d_inner),
         activation(),
         nn.Dropout(dropout),
-        nn.Linear(d_inner, d_model),
+        Linear(d_inner, d_model),
         nn.Dropout(dropout),
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmem.layers.encoder_attention import EncoderAttention
+from seqmem.layers.linear import Linear, linear
 from seqmem.ops import Band, Dense, Gather, Ops, merge
 
 
@@ -47,7 +48,7 @@ class GlobalWindowAttention(EncoderAttention):
     def __init__(self, d_model: int, num_heads: int, window: int, dilation: int, dropout: float, ops: Ops):
         super().__init__(d_model, num_heads, dropout, ops)
         self.band = Band(window, window, dilation)
-        self.global_qkv = nn.Linear(d_model, 3 * d_model)
+        self.global_qkv = Linear(d_model, 3 * d_model)
 
     def reset_parameters(self, std: float) -> None:
         """Weights N(0, std), biases 0, global projections equal to the others."""
@@ -95,8 +96,8 @@ class GlobalWindowAttention(EncoderAttention):
     ) -> Float[Tensor, "B G H D"]:
         """What ``rows`` see of ``x``, every token of which is projected."""
         (w, *ws), (b, *bs) = self.global_qkv.weight.chunk(3), self.global_qkv.bias.chunk(3)
-        q = F.linear(rows, w, b).unflatten(-1, self.heads)
-        k, v = F.linear(x, torch.cat(ws), torch.cat(bs)).unflatten(-1, (2, *self.heads)).unbind(2)
+        q = linear(rows, w, b).unflatten(-1, self.heads)
+        k, v = linear(x, torch.cat(ws), torch.cat(bs)).unflatten(-1, (2, *self.heads)).unbind(2)
         return self.ops.attend(q, k, v, Dense(), valid=valid, **self.dropped(x.device))[0]
 
     def _rows_through_inputs(
@@ -108,7 +109,7 @@ class GlobalWindowAttention(EncoderAttention):
         inputs and a 1, whose share the bias gets: under dropout probabilities do not add up to one.
         """
         (w_q, w_k, w_v), (b_q, _, b_v) = self.global_qkv.weight.chunk(3), self.global_qkv.bias.chunk(3)
-        q = F.linear(rows, w_q, b_q).unflatten(-1, self.heads)
+        q = linear(rows, w_q, b_q).unflatten(-1, self.heads)
         at_inputs = torch.einsum("bghc,hcd->bghd", q, w_k.unflatten(0, self.heads))
         mixed, _ = self.ops.attend(
             at_inputs.flatten(1, 2)[:, :, None],

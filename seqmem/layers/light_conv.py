@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
 from seqmem.ops import Band, Ops
 
 
@@ -26,10 +27,10 @@ class LightConvolution(nn.Module):
         super().__init__()
         self.heads = (num_heads, d_model // num_heads)
         self.reach = kernel_size - 1
-        self.inner = nn.Linear(d_model, 2 * d_model)
-        self.taps = nn.Linear(d_model, num_heads * kernel_size, bias=False) if dynamic else None
+        self.inner = Linear(d_model, 2 * d_model)
+        self.taps = Linear(d_model, num_heads * kernel_size, bias=False) if dynamic else None
         self.fixed_taps = None if dynamic else nn.Parameter(torch.empty(num_heads, kernel_size))
-        self.out = nn.Linear(d_model, d_model)
+        self.out = Linear(d_model, d_model)
         self.weight_dropout = nn.Dropout(weight_dropout)
         self.ops = ops
 

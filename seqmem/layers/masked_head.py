@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
 from seqmem.layers.vocabulary import Softmax
 
 
@@ -17,7 +18,7 @@ class MaskedHead(Softmax):
     def __init__(self, vocab_size: int, d_model: int, norm_eps: float, gelu: str):
         super().__init__(vocab_size, d_model)
         self.gelu = gelu
-        self.inner = nn.Linear(d_model, d_model)
+        self.inner = Linear(d_model, d_model)
         self.norm = nn.LayerNorm(d_model, norm_eps)
 
     def reset_parameters(self, std: float) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear, linear
 from seqmem.ops import Ops
 
 
@@ -22,8 +23,8 @@ class PastAttention(nn.Module):
         super().__init__()
         self.heads = (num_heads, head_dim)
         self.width = num_heads * head_dim
-        self.qkv = nn.Linear(d_model, 3 * self.width, bias=False)
-        self.out = nn.Linear(self.width, d_model, bias=False)
+        self.qkv = Linear(d_model, 3 * self.width, bias=False)
+        self.out = Linear(self.width, d_model, bias=False)
         self.dropout = dropout
         self.ops = ops
 
@@ -38,7 +39,7 @@ class PastAttention(nn.Module):
 
     def cached(self, past: Float[Tensor, "B P d"]) -> Float[Tensor, "B P 2 H D"]:
         """Keys and values of past inputs."""
-        return nn.functional.linear(past, self.qkv.weight[self.width :]).unflatten(-1, (2, *self.heads))
+        return linear(past, self.qkv.weight[self.width :]).unflatten(-1, (2, *self.heads))
 
     def attended(
         self,

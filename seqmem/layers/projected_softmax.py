@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqmem.layers.head import Head
+from seqmem.layers.linear import linear
 from seqmem.layers.vocabulary import PROJECTION_STD
 from seqmem.ops.autocast import suspended
 
@@ -122,7 +123,7 @@ class ProjectedSoftmax(Head):
         if len(self.projections):
             own = str(cluster)
             rows = rows @ (self.own_projections[own] if own in self.own_projections else self.projections[table])
-        scores = F.linear(rows, vectors, bias)
+        scores = linear(rows, vectors, bias)
         return scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 

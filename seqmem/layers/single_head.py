@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from seqmem.layers.linear import Linear
 from seqmem.ops import Band, Ops
 
 NORM_EPS = 1e-12
@@ -21,12 +22,12 @@ class SingleHeadAttention(nn.Module):
         super().__init__()
         self.input_norm = nn.LayerNorm(d_model, NORM_EPS)
         self.memory_norm = nn.LayerNorm(d_model, NORM_EPS)
-        self.query = nn.Linear(d_model, d_model)
+        self.query = Linear(d_model, d_model)
         self.query_norm = nn.LayerNorm(d_model, NORM_EPS)
         self.query_gate = nn.Parameter(torch.zeros(d_model))
         self.key_gate = nn.Parameter(torch.zeros(d_model))
         self.value_gate = nn.Parameter(torch.zeros(d_model))
-        self.overparameters = nn.Linear(d_model, 2 * d_model)
+        self.overparameters = Linear(d_model, 2 * d_model)
         self.dropout = nn.Dropout(dropout)
         self.ops = ops
 

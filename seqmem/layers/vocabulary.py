@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqmem.layers.head import Head
+from seqmem.layers.linear import linear
 from seqmem.ops.autocast import suspended
 
 PROJECTION_STD = 0.01
@@ -29,7 +30,7 @@ class Softmax(Head):
 
     def logits(self, hidden: Float[Tensor, "... d"]) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities."""
-        return F.linear(hidden, self.weight, self.bias)
+        return linear(hidden, self.weight, self.bias)
 
     def nll(self, hidden: Float[Tensor, "... d"], targets: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Negative log-likelihood in nats."""

@@ -6,6 +6,7 @@ from blocks import blocks
 from compressive import compressive
 from generation import generation
 from lengths import lengths
+from linear import linear
 from longformer import longformer
 from spans import spans
 from streaming import streaming
@@ -24,6 +25,7 @@ main.add_command(blocks)
 main.add_command(compressive)
 main.add_command(generation)
 main.add_command(lengths)
+main.add_command(linear)
 main.add_command(longformer)
 main.add_command(recipe)
 main.add_command(spans)
