@@ -33,7 +33,7 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         and x.dim() > 1
         and x.dtype == weight.dtype == torch.float32
         and x.numel() * len(weight) >= MIN_PRODUCTS
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
