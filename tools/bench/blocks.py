@@ -123,6 +123,8 @@ def flex(operands: Any) -> Callable[[], Tensor]:
     shape, layout = operands.shape, operands.shape.pattern.layout
     if operands.both_ways:
         raise Skip("on a CPU it has no backward")
+    if torch.get_num_threads() > 1:
+        raise Skip("with a mask of blocks and several threads it corrupts the heap (torch 2.12.1)")
 
     def seen(_batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         listed = layout[head, query // shape.size, key // shape.size]
