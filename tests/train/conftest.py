@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from seqmem.config import Recipe
 from seqmem.schema import validated
+from seqmem.train.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,27 @@ def text_folder(tmp_path_factory) -> Path:
         lines = (" ".join(rng.choices(words, k=8)) + ".\n" for _ in range(150))
         (folder / f"{name}.txt").write_text("".join(lines))
     return folder
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """``with interrupted(before=5):`` training stops before its fifth step, as by Ctrl-C."""
+
+    @contextmanager
+    def interrupted(before: int) -> Iterator[None]:
+        step = Session.step
+
+        def stopping(self):
+            if self.counters.step + 1 == before:
+                raise KeyboardInterrupt
+            return step(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "step", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return interrupted
 
 
 @pytest.fixture

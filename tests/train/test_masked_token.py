@@ -16,7 +16,6 @@ from seqmem.state import State
 from seqmem.train.checkpoint import find_checkpoint, load, load_tokenizer, load_trained
 from seqmem.train.evaluate import evaluate_run
 from seqmem.train.masked_token import MaskedToken
-from seqmem.train.session import Session
 from seqmem.train.trainer import train
 
 ENCODER = dict(name="longformer", max_len=20, num_layers=2, d_model=16, num_heads=2, d_inner=24, window=3)
@@ -58,19 +57,10 @@ def test_padding_changes_neither_loss_nor_gradient():
 
 
 @pytest.mark.parametrize("number", [5, 9])
-def test_an_interrupted_run_goes_on_bit_for_bit(masked, tmp_path, console, monkeypatch, number):
+def test_an_interrupted_run_goes_on_bit_for_bit(masked, tmp_path, console, interrupted, number):
     whole = train(masked, tmp_path / "whole", console=console)
-    step = Session.step
-
-    def stopping(self):
-        if self.counters.step + 1 == number:
-            raise KeyboardInterrupt
-        return step(self)
-
-    monkeypatch.setattr(Session, "step", stopping)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(before=number):
         train(masked, tmp_path / "stopped", console=console)
-    monkeypatch.setattr(Session, "step", step)
     assert finished(train(masked, tmp_path / "stopped", console=console)) == finished(whole)
 
 

@@ -131,20 +131,11 @@ def test_the_whole_run_has_one_log_with_the_end_of_every_stage(staged, tmp_path,
 
 @pytest.mark.parametrize("stops", [[2], [5], [6], [4, 9], [5, 7, 9, 11]])
 def test_a_run_that_was_stopped_in_or_between_stages_ends_bit_for_bit_as_the_whole(
-    staged, tmp_path, console, monkeypatch, stops
+    staged, tmp_path, console, interrupted, stops
 ):
     whole = train(staged, tmp_path / "whole", console=console)
-    original = Session.step
-
-    def stopping(self: Session) -> dict[str, float]:
-        if stops and self.counters.step == stops[0]:
-            del stops[0]
-            raise KeyboardInterrupt
-        return original(self)
-
-    monkeypatch.setattr(Session, "step", stopping)
-    while stops:
-        with pytest.raises(KeyboardInterrupt):
+    for stop in stops:
+        with interrupted(before=stop + 1):
             train(staged, tmp_path / "parts", console=console)
     train(staged, tmp_path / "parts", console=console)
     assert outcome(tmp_path / "parts") == outcome(whole)

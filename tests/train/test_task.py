@@ -14,7 +14,6 @@ from seqmem.schema import validated
 from seqmem.state import State
 from seqmem.train.checkpoint import find_checkpoint, load_tokenizer, load_trained
 from seqmem.train.evaluate import evaluate_run
-from seqmem.train.session import Session
 from seqmem.train.task import Task, best_span, class_scores, span_scores
 from seqmem.train.trainer import train
 
@@ -94,19 +93,10 @@ def test_a_batch_is_learnt_by_heart(kind):
     assert losses[0] > 0.5 > 0.1 > losses[-1]
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(asking, tmp_path, console, monkeypatch):
+def test_an_interrupted_run_goes_on_bit_for_bit(asking, tmp_path, console, interrupted):
     whole = train(asking, tmp_path / "whole", console=console)
-    step = Session.step
-
-    def stopping(self):
-        if self.counters.step == 3:
-            raise KeyboardInterrupt
-        return step(self)
-
-    monkeypatch.setattr(Session, "step", stopping)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(before=4):
         train(asking, tmp_path / "stopped", console=console)
-    monkeypatch.setattr(Session, "step", step)
     assert weights(train(asking, tmp_path / "stopped", console=console)) == weights(whole)
 
 
