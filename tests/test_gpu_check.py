@@ -27,7 +27,7 @@ def rehearse(folder: Path, *options: str, python_path: Path = ROOT) -> tuple[dic
 
 
 def test_it_goes_through_every_section(tmp_path: Path):
-    found, printed = rehearse(tmp_path)
+    found, printed = rehearse(tmp_path, "--minutes", "90")
     assert printed.endswith(json.dumps(found, indent=1) + "\n")
     assert "failed: " not in printed
     assert not [name for name, result in found.items() if {"error", "stopped"} & result.keys()]

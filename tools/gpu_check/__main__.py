@@ -30,7 +30,8 @@ SECTIONS = {
     "million_tokens": ("speed", 0.5),
     "conformance": ("checks", 9.0),
 }
-"""Functions, the module of each, and the minutes that it may take."""
+"""Functions, the module of each, and the minutes that it may take of :data:`MINUTES`."""
+MINUTES = 9
 
 
 class TimeIsUp(BaseException):
@@ -43,7 +44,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=9, help="all sections together")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="all sections together; each has its share")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="these sections")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, interpreted on the CPU")
@@ -60,19 +61,19 @@ def main() -> None:
     for name in options.only or SECTIONS:
         print(f"\n== {name}", flush=True)
         results[name] = {}
-        run(name, options.rehearse, results[name], deadline)
+        run(name, options.rehearse, results[name], options.minutes / MINUTES, deadline)
         if options.json:
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\n{json.dumps(results, indent=1)}")
 
 
-def run(name: str, rehearse: bool, found: dict[str, Any], deadline: float) -> None:
+def run(name: str, rehearse: bool, found: dict[str, Any], patience: float, deadline: float) -> None:
     """Have a section fill ``found`` until it ends, fails or its time is up."""
     from attempts import attempt
 
     module, minutes = SECTIONS[name]
     try:
-        signal.setitimer(signal.ITIMER_REAL, max(1e-3, min(60 * minutes, deadline - time.monotonic())))
+        signal.setitimer(signal.ITIMER_REAL, max(1e-3, min(60 * minutes * patience, deadline - time.monotonic())))
         with attempt(found, "error"):
             getattr(import_module(module), name)(rehearse, found)
         signal.setitimer(signal.ITIMER_REAL, 0)
