@@ -1,13 +1,13 @@
 """Explicit memory: what a model carries from one call to the next, as plain batch-first tensors.
 
-A model's state is a frozen dataclass deriving from :class:`State`. Its fields are tensors ``[B, ...]``, tuples of such
-tensors (one per layer) or integers (the clock). Nothing is hidden in modules, so a state can be copied, cut to some
+A model's state is a frozen dataclass deriving from :class:`State`. Its fields are tensors ``[B, ...]``, integers (the
+clock), states, or tuples of such (one per layer). Nothing is hidden in modules, so a state can be copied, cut to some
 rows of the batch, moved, saved and restored without knowing the model.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Bool, Int
@@ -16,24 +16,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class State:
-    """Base of every model's state; tensors are batch first, but for the fields named in ``batch_free``."""
+    """Base of every model's state; tensors are batch first, but for the fields named in ``batch_free``.
+
+    A field may also hold a state, or a tuple of them: that of a layer, say.
+    """
 
     batch_free: ClassVar[frozenset[str]] = frozenset()
 
     def map(self, function: Callable[[Tensor], Tensor], names: Iterable[str] = ()) -> Self:
         """Return a copy with ``function`` applied to every tensor, or to those of the named fields."""
-
-        def apply(value):
-            if isinstance(value, Tensor):
-                return function(value)
-            if isinstance(value, tuple):
-                return tuple(apply(item) for item in value)
-            return value
-
-        return replace(self, **{name: apply(getattr(self, name)) for name in names or self._names()})
-
-    def _names(self) -> set[str]:
-        return {field.name for field in fields(self)}
+        return self._each(function, lambda state: state.map(function), names)
 
     def detach(self) -> Self:
         """Cut the graph: gradients stop here."""
@@ -41,7 +33,8 @@ class State:
 
     def select(self, rows: Tensor) -> Self:
         """Keep the batch rows named by an index or boolean tensor ``[B']``, in that order."""
-        return self.map(lambda tensor: tensor[rows], self._names() - self.batch_free)
+        names = set(self._fields()) - self.batch_free
+        return self._each(lambda tensor: tensor[rows], lambda state: state.select(rows), names)
 
     def to(self, *args, **kwargs) -> Self:
         """Move or cast every tensor as ``Tensor.to`` does; a dtype leaves integer and boolean tensors alone."""
@@ -51,24 +44,43 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """Flatten into named tensors, integers as 0-d int64, for saving; :meth:`restore` is the inverse."""
-        flat: dict[str, Tensor] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+
+        def flat(name: str, value: Any) -> dict[str, Tensor]:
             if isinstance(value, tuple):
-                flat |= {f"{field.name}.{index}": tensor for index, tensor in enumerate(value)}
-            else:
-                flat[field.name] = value if isinstance(value, Tensor) else torch.tensor(value)
-        return flat
+                return {key: leaf for i, item in enumerate(value) for key, leaf in flat(f"{name}.{i}", item).items()}
+            if isinstance(value, State):
+                return {f"{name}.{key}": leaf for key, leaf in value.tensors().items()}
+            return {name: value if isinstance(value, Tensor) else torch.tensor(value)}
+
+        return {key: leaf for name in self._fields() for key, leaf in flat(name, getattr(self, name)).items()}
 
     def restore(self, flat: dict[str, Tensor]) -> Self:
         """Return a state of this structure holding the tensors that :meth:`tensors` gave."""
 
-        def take(name: str, value):
+        def take(name: str, value: Any) -> Any:
             if isinstance(value, tuple):
-                return tuple(flat[f"{name}.{index}"] for index in range(len(value)))
+                return tuple(take(f"{name}.{i}", item) for i, item in enumerate(value))
+            if isinstance(value, State):
+                inside = f"{name}."
+                return value.restore({k.removeprefix(inside): leaf for k, leaf in flat.items() if k.startswith(inside)})
             return flat[name] if isinstance(value, Tensor) else int(flat[name])
 
-        return replace(self, **{field.name: take(field.name, getattr(self, field.name)) for field in fields(self)})
+        return replace(self, **{name: take(name, getattr(self, name)) for name in self._fields()})
+
+    def _fields(self) -> list[str]:
+        return [field.name for field in fields(self)]
+
+    def _each(self, tensor: Callable[[Tensor], Tensor], state: Callable[[Any], Any], names: Iterable[str]) -> Self:
+        """A copy whose tensors and inner states, those of the named fields or all, are mapped."""
+
+        def apply(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return tensor(value)
+            if isinstance(value, State):
+                return state(value)
+            return tuple(apply(item) for item in value) if isinstance(value, tuple) else value
+
+        return replace(self, **{name: apply(getattr(self, name)) for name in names or self._fields()})
 
 
 def newest(count: Int[Tensor, "B"], num_slots: int) -> Bool[Tensor, "B M"]:

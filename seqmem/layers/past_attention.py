@@ -52,7 +52,8 @@ class PastAttention(nn.Module):
         """What the queries see.
 
         Args:
-            options: ``valid``, ``dropout`` and ``seed``, to be passed to :meth:`Ops.attend` as they are.
+            options: ``valid``, ``dropout`` and ``seed``, to be passed to :meth:`Ops.attend` as they are, and what a
+                subclass takes besides.
         """
         raise NotImplementedError
 
@@ -62,6 +63,7 @@ class PastAttention(nn.Module):
         past: Tensor,
         valid: Bool[Tensor, "B P"] | None,
         relative: Float[Tensor, "C H D"],
+        **context: Any,
     ) -> tuple[Float[Tensor, "B T d"], Tensor]:
         """What the tokens see, and what they leave for those after them.
 
@@ -70,6 +72,7 @@ class PastAttention(nn.Module):
                 gives them.
             valid: which of them take part; all when absent.
             relative: of every distance that occurs, farthest first.
+            context: what else :meth:`attended` of a subclass takes.
         """
         is_cached = past.dim() == 5
         near = slice(max(0, past.shape[1] - self.num_past()), None)
@@ -80,5 +83,5 @@ class PastAttention(nn.Module):
             valid = nn.functional.pad(valid[:, near], (0, x.shape[1]), value=True)
         dropout = self.dropout if self.training else 0.0
         seed = torch.randint(2**62, (), device=x.device) if dropout else None
-        out = self.attended(q, k, v, relative, valid=valid, dropout=dropout, seed=seed)
+        out = self.attended(q, k, v, relative, valid=valid, dropout=dropout, seed=seed, **context)
         return self.out(out.flatten(2)), present if is_cached else x

@@ -1,0 +1,77 @@
+"""What gates make of a chunk of updates: Titans' recurrences on scalars (Behrouz et al. 2025, arXiv 2501.00663, 3.2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from seqmem.ops import Ops
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Of every token and head, ``[..., T]`` each.
+
+    Args:
+        decay: alpha, the share of the memory that is forgotten.
+        momentum: eta, the share of the last surprise that stays.
+        step: theta, how much of a token's own surprise is added.
+    """
+
+    decay: Float[Tensor, "... T"]
+    momentum: Float[Tensor, "... T"]
+    step: Float[Tensor, "... T"]
+
+    def __getitem__(self, tokens: slice) -> Self:
+        return self.map(lambda gate: gate[..., tokens])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The three mapped."""
+        return type(self)(*map(function, (self.decay, self.momentum, self.step)))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The memory after every token of a chunk: ``W_t = keep_t W + carry_t S - sum_i updates_ti G_i``.
+
+    W and S are the memory's weights and momentum before the chunk, G_i the gradient of token i. The momentum after the
+    chunk is ``last_carry S - sum_i last_updates_i G_i``.
+    """
+
+    keep: Float[Tensor, "... c"]
+    carry: Float[Tensor, "... c"]
+    updates: Float[Tensor, "... c c"]
+    last_carry: Float[Tensor, "..."]
+    last_updates: Float[Tensor, "... c"]
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """In the order of the fields."""
+        return self.keep, self.carry, self.updates, self.last_carry, self.last_updates
+
+
+def mixture(ops: Ops, gates: Gates) -> Mixture:
+    """Unroll ``S_t = eta_t S_{t-1} - theta_t G_t`` and ``W_t = (1 - alpha_t) W_{t-1} + S_t`` (equations 13 and 14).
+
+    Two scans over one column for each of the chunk's gradients, one for S and one for W; nothing is divided, so gates
+    may be 0 or 1.
+
+    Args:
+        gates: of a chunk's tokens, with any leading dimensions.
+    """
+    leading, length = gates.step.shape[:-1], gates.step.shape[-1]
+    decay, momentum, step = (gate.reshape(-1, length) for gate in (gates.decay, gates.momentum, gates.step))
+    columns = F.pad(torch.diag_embed(step), (0, 2))
+    of_momentum, of_weights = F.one_hot(torch.tensor([length, length + 1], device=step.device)).to(step.dtype)
+    surprise, last = ops.scan(momentum[..., None], columns, of_momentum.expand(len(step), -1))
+    memory, _ = ops.scan(1 - decay[..., None], surprise, of_weights.expand(len(step), -1))
+    return Mixture(
+        memory[..., length + 1].view(*leading, length),
+        memory[..., length].view(*leading, length),
+        memory[..., :length].view(*leading, length, length),
+        last[..., length].view(leading),
+        last[..., :length].view(*leading, length),
+    )
