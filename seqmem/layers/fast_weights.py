@@ -1,7 +1,7 @@
 """Weights that learn while they are read, in chunks: what Titans' long-term memory carries and how it moves."""
 
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 from jaxtyping import Float
@@ -50,10 +50,10 @@ def read_and_write(
     gates: Gates,
     chunk_len: int,
 ) -> tuple[Float[Tensor, "B H T o"], FastWeights]:
-    """``M_t(q_t)`` for every token, with the memory as it stands after the token's own update, and the memory after all.
+    """``M_t(q_t)`` for every token, its own update included, and the memory after all.
 
-    Gradients are taken at the weights of the start of a chunk of ``chunk_len`` tokens, counted from the first token ever
-    seen (equation 16); with ``chunk_len = 1`` the recurrence is exact. Calls may begin and end anywhere in a chunk.
+    Gradients are taken at the weights of the start of a chunk of ``chunk_len`` tokens, counted from the first token
+    ever seen (equation 16); with ``chunk_len = 1`` the recurrence is exact. A call may begin and end anywhere.
     """
     shape = memory.weights[0].shape[:2]
     q, k, v = (part.flatten(0, 1) for part in (q, k, v))
@@ -85,15 +85,13 @@ def mixtures(ops: Ops, gates: Gates, cuts: list[slice]) -> list[Mixture]:
     result: list[Mixture] = []
     for length, same in groupby(cuts, lambda cut: cut.stop - cut.start):
         run = list(same)
-        together = gates[slice(run[0].start, run[-1].stop)].map(
-            lambda gate: gate.flatten(0, 1).unflatten(1, (-1, length))
-        )
-        parts = (part.unbind(1) for part in mixture(ops, together).tensors())
+        chunked = gates[slice(run[0].start, run[-1].stop)].chunked(length)
+        parts = (part.unbind(1) for part in mixture(ops, chunked).tensors())
         result += map(Mixture, *parts)
     return result
 
 
 def pieces(position: int, length: int, chunk_len: int) -> list[slice]:
-    """Where ``length`` tokens, the first of which stands at ``position`` of a chunk, are cut so that none crosses one."""
+    """Where ``length`` tokens, the first at ``position`` of a chunk, are cut so that no piece crosses a border."""
     borders = [0, *range(chunk_len - position, length, chunk_len), length]
-    return [slice(start, stop) for start, stop in zip(borders, borders[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(borders)]

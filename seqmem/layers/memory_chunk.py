@@ -2,8 +2,8 @@
 
 After token t the memory is ``W_t = keep_t W + carry_t S - sum_i updates_ti G_i``, a mixture of the weights and the
 momentum before the chunk and of the tokens' gradients. It need never be formed in order to be read: what layer l makes
-of x is a mixture of ``x W``, ``x S`` and ``(x . a_i) d_i``. Autograd would get the same gradient with several passes more
-over all the weights, of which there are thousands of times as many as gates.
+of x is a mixture of ``x W``, ``x S`` and ``(x . a_i) d_i``. Autograd would get the same gradient with several more
+passes over all the weights, of which there are thousands of times as many as gates.
 """
 
 from collections.abc import Sequence

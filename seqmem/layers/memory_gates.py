@@ -1,6 +1,5 @@
-"""What gates make of a chunk of updates: Titans' recurrences on scalars (Behrouz et al. 2025, arXiv 2501.00663, 3.2)."""
+"""What gates make of a chunk of updates: Titans' recurrences, on scalars (arXiv 2501.00663, section 3.2)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,11 +26,12 @@ class Gates:
     step: Float[Tensor, "... T"]
 
     def __getitem__(self, tokens: slice) -> Self:
-        return self.map(lambda gate: gate[..., tokens])
+        return type(self)(self.decay[..., tokens], self.momentum[..., tokens], self.step[..., tokens])
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The three mapped."""
-        return type(self)(*map(function, (self.decay, self.momentum, self.step)))
+    def chunked(self, length: int) -> Self:
+        """Gates ``[B, H, T]`` as ``[B * H, T / length, length]``."""
+        gates = (self.decay, self.momentum, self.step)
+        return type(self)(*(gate.flatten(0, 1).unflatten(1, (-1, length)) for gate in gates))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Titans' neural long-term memory (Behrouz, Zhong and Mirrokni 2025, arXiv 2501.00663), as a layer."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from seqmem.layers.convolved import ConvolvedProjection
 from seqmem.layers.fast_weights import FastWeights, Weights, read_and_write
 from seqmem.layers.linear import Linear
 from seqmem.layers.memory_gates import Gates
+from seqmem.layers.memory_network import read
 from seqmem.ops import Ops
 from seqmem.ops.autocast import suspended
 from seqmem.ops.backend import accumulation_dtype
@@ -69,9 +71,7 @@ class NeuralMemory(nn.Module):
         widths = [width, *[inner] * (config.depth - 1), width]
         self.qkv = ConvolvedProjection(d_model, 3 * d_model, config.kernel_size, ops)
         self.gates = nn.Linear(d_model, 3 * config.num_heads)
-        self.initial_weights = nn.ParameterList(
-            torch.empty(config.num_heads, i, o) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.initial_weights = nn.ParameterList(torch.empty(config.num_heads, i, o) for i, o in pairwise(widths))
         self.norm = nn.RMSNorm(width)
         self.gate = Linear(d_model, d_model, bias=False)
         self.out = Linear(d_model, d_model, bias=False)
@@ -118,7 +118,8 @@ class NeuralMemory(nn.Module):
 
     def after(self, first: Float[Tensor, "P d"], batch_size: int) -> tuple[Float[Tensor, "B P d"], MemoryState]:
         """What the memory makes of the first tokens of every sequence, and how it stands after them, at a border."""
-        out, state = self(first.expand(batch_size, -1, -1), self.init_state(batch_size))
+        first, state = first.expand(batch_size, -1, -1), self.init_state(batch_size)
+        out, state = self(first, state) if first.shape[1] else (first, state)
         return out, replace(state, fast=state.fast.at_border())
 
     def _gated(self, seen: Float[Tensor, "B H T D"], x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:

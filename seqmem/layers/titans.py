@@ -161,7 +161,7 @@ class LayerMixer(WindowMemoryMixer):
 
 
 class MemoryGate(nn.Module):
-    """``RMSNorm(y) o SiLU(RMSNorm(m))``, each norm with a gain of its own; which non-linearity the paper leaves open."""
+    """``RMSNorm(y) o SiLU(RMSNorm(m))``, each norm with a gain of its own; the paper leaves the non-linearity open."""
 
     def __init__(self, d_model: int):
         super().__init__()

@@ -88,10 +88,10 @@ class ContextState(SegmentState):
 class ContextMixer(SegmentMixer):
     """Tokens see persistent vectors, what memory knew of them when their segment began, and each other.
 
-    ``h = M_start(q)``, ``y = Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. Read literally, the paper
-    lets the future leak: every token sees the history vectors of later ones, and the gate reads a memory that has taken
-    in the whole segment. Here token t sees history vectors up to its own, and its gate reads the memory as it stands
-    after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
+    ``h = M_start(q)``, ``y = Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. Read literally, the
+    paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a
+    memory that has taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the
+    memory as it stands after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
     """
 
     def __init__(

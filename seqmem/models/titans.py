@@ -1,4 +1,4 @@
-"""Titans (Behrouz, Zhong and Mirrokni 2025, arXiv 2501.00663): memory alone, and joined with attention in three ways."""
+"""Titans (Behrouz, Zhong and Mirrokni 2025, arXiv 2501.00663): memory alone, and with attention."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -79,6 +79,14 @@ MODELS = {
     "bigbird-lm, no random blocks": {"segment_len": 10, "num_random_blocks": 0},
     "sparse-transformer": {"segment_len": 23},
     "sparse-transformer, strided": {"segment_len": 23, "pattern": "strided", "stride": 5},
+    "titans-lmm": {"segment_len": 7},
+    "titans-lmm, deep, two heads": {"memory": {"depth": 4, "num_heads": 2, "chunk_len": 5, "expansion": 1.0}},
+    "titans-lmm, linear, exact": {"memory": {"depth": 1, "chunk_len": 1}, "num_persistent": 0},
+    "titans-mac": {"segment_len": 10},
+    "titans-mac, chunks across segments": {"segment_len": 6, "memory": {"chunk_len": 4}, "memory_layers": (2,)},
+    "titans-mag": {"segment_len": 9},
+    "titans-mag, no persistent vectors": {"num_persistent": 0, "memory_layers": (1,)},
+    "titans-mal": {"segment_len": 9, "window": 5},
     "wavenet, conditioned": {"segment_len": 7, "initial_kernel": 1, "num_conditions": 3},
 }
 
@@ -133,6 +141,9 @@ STATEFUL = [
     "wavenet",
     "longformer-lm",
     "adaptive-span",
+    "titans-lmm",
+    "titans-mac",
+    "titans-mal",
 ]
 
 
@@ -150,7 +161,16 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
 
 @pytest.mark.parametrize(
     "label",
-    ["transformer-xl", "compressive, most-used", "sha-rnn", "wavenet", "longformer-lm", "adaptive-span", "light-conv"],
+    [
+        "transformer-xl",
+        "compressive, most-used",
+        "sha-rnn",
+        "wavenet",
+        "longformer-lm",
+        "adaptive-span",
+        "light-conv",
+        "titans-mac",
+    ],
 )
 def test_state_survives_saving(label):
     model, ids = make(label), tokens(26)
