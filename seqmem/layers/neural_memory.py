@@ -31,7 +31,7 @@ class MemoryConfig(BaseModel):
     chunk_len: int = Field(64, gt=0, description="tokens whose gradients are taken at the same weights")
     kernel_size: int = Field(4, gt=0, description="of the convolution after each projection")
     min_decay: float = Field(1e-4, ge=0, lt=1, description="least share of the memory that a token forgets")
-    max_step: float = Field(0.5, gt=0, description="largest step along a token's surprise, its momentum included")
+    max_step: float = Field(0.4, gt=0, description="largest step along a token's surprise, its momentum included")
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class MemoryState(State):
     Args:
         fast: the weights that learn.
         past: inputs of the convolution before the next token, ``[B, K - 1, 3 d]``.
+        keys: of the unfinished chunk, ``[B, H, u, D]``.
     """
 
     fast: FastWeights
     past: Tensor
+    keys: Tensor
 
 
 class NeuralMemory(nn.Module):
@@ -55,10 +57,13 @@ class NeuralMemory(nn.Module):
     taken (equation 15). Sequences and heads have networks of their own, in float32.
 
     Where the paper is silent: SiLU between the network's layers, which have no biases; the convolution has 4 taps and
-    stands between projection and SiLU; what is read is normalised by RMSNorm in each head; gates are sigmoids of linear
-    maps. A token's step is bounded: ``theta = max_step (1 - eta) sigmoid``, so that a surprise adds ``max_step`` of its
-    gradient at most, however long the momentum; keys have unit length, for which a step of 0.5 writes a
-    linear memory once and for all. Forgetting is at least ``min_decay``, which bounds the weights.
+    stands between projection and SiLU; values are divided by the square root of their width, and what is read is
+    normalised by RMSNorm, in each head; gates are sigmoids of linear maps.
+
+    Stable by default. With momentum a surprise adds ``max_step`` of its gradient at most: ``theta = max_step (1 - eta)
+    sigmoid``. Since all gradients of a chunk are taken at the same weights, a key that comes again would take its step
+    again: the step of a token is divided by ``(1 + sum (k_i . k)^2)^2``, over the tokens before it in the chunk. That
+    is 1 for keys that are new; steps of one key for ever add up to 1.7 in a chunk. Forgetting is at least ``min_decay``.
     """
 
     def __init__(self, d_model: int, config: MemoryConfig, ops: Ops):
@@ -89,7 +94,8 @@ class NeuralMemory(nn.Module):
         """A memory that has seen nothing; gradients reach the network's first weights through it."""
         dtype = accumulation_dtype(self.gates.weight.dtype)
         weights = tuple(weight.to(dtype).expand(batch_size, *weight.shape) for weight in self.initial_weights)
-        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size))
+        keys = weights[0].new_zeros(batch_size, self.heads[0], 0, self.heads[1])
+        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size), keys)
 
     def forward(self, x: Float[Tensor, "B T d"], state: MemoryState) -> tuple[Float[Tensor, "B T d"], MemoryState]:
         """What every token reads after it has been written, and the memory after the last."""
@@ -98,10 +104,13 @@ class NeuralMemory(nn.Module):
         with suspended(x):
             dtype = state.fast.weights[0].dtype
             q, k = (F.normalize(part.to(dtype), dim=-1) for part in (q, k))
+            gates, keys = self._gates(x.to(dtype)), torch.cat([state.keys, k], 2)
+            step = gates.step * novelty(keys, self.config.chunk_len)[:, :, state.keys.shape[2] :]
+            values = v.to(dtype) / self.heads[1] ** 0.5
             seen, fast = read_and_write(
-                self.ops, state.fast, q, k, v.to(dtype), self._gates(x.to(dtype)), self.config.chunk_len
+                self.ops, state.fast, q, k, values, replace(gates, step=step), self.config.chunk_len
             )
-        return self._gated(seen, x), MemoryState(fast, past)
+        return self._gated(seen, x), MemoryState(fast, past, keys[:, :, keys.shape[2] - fast.position :])
 
     def recall(self, q: Float[Tensor, "B T d"], weights: Weights, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         """What queries read of a memory that stays as it is.
@@ -120,7 +129,7 @@ class NeuralMemory(nn.Module):
         """What the memory makes of the first tokens of every sequence, and how it stands after them, at a border."""
         first, state = first.expand(batch_size, -1, -1), self.init_state(batch_size)
         out, state = self(first, state) if first.shape[1] else (first, state)
-        return out, replace(state, fast=state.fast.at_border())
+        return out, replace(state, fast=state.fast.at_border(), keys=state.keys[:, :, :0])
 
     def _gated(self, seen: Float[Tensor, "B H T D"], x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         return self.out(self.norm(seen).transpose(1, 2).flatten(2).to(x.dtype) * self.gate(x))
@@ -130,3 +139,12 @@ class NeuralMemory(nn.Module):
         logits = F.linear(x, self.gates.weight.to(x.dtype), self.gates.bias.to(x.dtype))
         decay, momentum, step = logits.sigmoid().mT.unflatten(1, (3, -1)).unbind(1)
         return Gates(c.min_decay + (1 - c.min_decay) * decay, momentum, c.max_step * (1 - momentum) * step)
+
+
+def novelty(keys: Float[Tensor, "B H T D"], chunk_len: int) -> Float[Tensor, "B H T"]:
+    """``1 / (1 + sum (k_i . k_t)^2)^2`` over the keys before ``k_t`` in its chunk; the first key begins a chunk."""
+    length = keys.shape[2]
+    size = min(chunk_len, length)
+    chunks = F.pad(keys, (0, 0, 0, -length % size)).unflatten(2, (-1, size))
+    overlap = (chunks @ chunks.mT).square().tril(-1).sum(-1)
+    return (1 + overlap).flatten(2)[:, :, :length] ** -2
