@@ -63,7 +63,7 @@ class NeuralMemory(nn.Module):
     Stable by default. With momentum a surprise adds ``max_step`` of its gradient at most: ``theta = max_step (1 - eta)
     sigmoid``. Since all gradients of a chunk are taken at the same weights, a key that comes again would take its step
     again: the step of a token is divided by ``(1 + sum (k_i . k)^2)^2``, over the tokens before it in the chunk. That
-    is 1 for keys that are new; steps of one key for ever add up to 1.7 in a chunk. Forgetting is at least ``min_decay``.
+    is 1 for new keys; steps of one key for ever add up to 1.7 in a chunk. Forgetting is at least ``min_decay``.
     """
 
     def __init__(self, d_model: int, config: MemoryConfig, ops: Ops):

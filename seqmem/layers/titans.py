@@ -92,7 +92,7 @@ class WindowMixer(TitansMixer):
     def init_state(self, batch_size: int) -> WindowState:
         return WindowState(self.persistent.new_zeros(batch_size, 0, self.persistent.shape[1]))
 
-    def generation_state(self, state: WindowState) -> WindowState:
+    def generation_state(self, state: Any) -> Any:
         return state if state.past.dim() == 5 else replace(state, past=self.attention.cached(state.past))
 
     def relative(self) -> Tensor:
@@ -129,7 +129,7 @@ class WindowMemoryMixer(WindowMixer):
         memory = self.memory.after(self.persistent, batch_size)[1]
         return GateState(super().init_state(batch_size).past, memory)
 
-    def memory_of(self, state: GateState) -> MemoryState:
+    def memory_of(self, state: Any) -> MemoryState:
         return state.memory
 
 
@@ -140,9 +140,7 @@ class GateMixer(WindowMemoryMixer):
         super().__init__(d_model, num_persistent, attention, memory)
         self.gate = MemoryGate(d_model)
 
-    def forward(
-        self, x: Float[Tensor, "B T d"], state: GateState, relative: Tensor
-    ) -> tuple[Float[Tensor, "B T d"], GateState]:
+    def forward(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
         recalled, memory = self.memory(x, state.memory)
         out, past = self.seen(x, state.past, relative, self.persistent)
         return self.gate(out, recalled), GateState(past, memory)
@@ -151,9 +149,7 @@ class GateMixer(WindowMemoryMixer):
 class LayerMixer(WindowMemoryMixer):
     """Memory as a layer (MAL): the window sees what the memory makes of the tokens, the persistent ones included."""
 
-    def forward(
-        self, x: Float[Tensor, "B T d"], state: GateState, relative: Tensor
-    ) -> tuple[Float[Tensor, "B T d"], GateState]:
+    def forward(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
         recalled, memory = self.memory(x, state.memory)
         persistent = self.memory.after(self.persistent, 1)[0][0]
         out, past = self.seen(recalled, state.past, relative, persistent)

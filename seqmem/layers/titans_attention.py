@@ -23,7 +23,7 @@ class TitansAttention(WindowAttention):
         v: Float[Tensor, "B S H D"],
         relative: Float[Tensor, "C H D"],
         *,
-        persistent: Float[Tensor, "P d"],
+        persistent: Float[Tensor, "P d"] | None = None,
         history: Float[Tensor, "B S 2 H D"] | None = None,
         **options: Any,
     ) -> Float[Tensor, "B T H D"]:
@@ -36,8 +36,9 @@ class TitansAttention(WindowAttention):
         at_content, at_places = q + self.u, (q + self.v, relative)
         parts = [self.ops.attend(at_content, k, v, self.band, rel=at_places, **options)]
         if history is not None:
-            parts.append(self.ops.attend(at_content, *history.unbind(2), self.band, rel=at_places, **options))
-        if len(persistent):
+            keys, values = history.unbind(2)
+            parts.append(self.ops.attend(at_content, keys, values, self.band, rel=at_places, **options))
+        if persistent is not None and len(persistent):
             keys, values = self.cached(persistent.expand(len(q), -1, -1)).unbind(2)
             parts.append(self.ops.attend(at_content, keys, values, Dense(), **options | {"valid": None}))
         return merge(parts)[0]

@@ -1,6 +1,7 @@
 """Titans' memory as context (MAC, arXiv 2501.00663, section 4.1), in a form that is causal."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -39,15 +40,13 @@ class SegmentMixer(TitansMixer):
     def init_state(self, batch_size: int) -> SegmentState:
         return SegmentState(self.persistent.new_zeros(batch_size, 0, self.persistent.shape[1]), 0)
 
-    def generation_state(self, state: SegmentState) -> SegmentState:
+    def generation_state(self, state: Any) -> Any:
         return state if state.past.dim() == 5 else replace(state, past=self.attention.cached(state.past))
 
     def relative(self) -> Tensor:
         return self.attention.relative()
 
-    def forward(
-        self, x: Float[Tensor, "B T d"], state: SegmentState, relative: Tensor
-    ) -> tuple[Float[Tensor, "B T d"], SegmentState]:
+    def forward(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
         outs = []
         for tokens in pieces(state.position, x.shape[1], self.segment_len):
             out, state = self.within(x[:, tokens], state, relative)
@@ -56,14 +55,12 @@ class SegmentMixer(TitansMixer):
                 state = self.at_border(state)
         return torch.cat(outs, 1), state
 
-    def within(
-        self, x: Float[Tensor, "B T d"], state: SegmentState, relative: Tensor
-    ) -> tuple[Float[Tensor, "B T d"], SegmentState]:
+    def within(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
         """A call whose tokens belong to one segment."""
         out, left = self.attention(x, state.past, None, relative, persistent=self.persistent)
         return out, replace(state, past=torch.cat([state.past, left], 1), position=state.position + x.shape[1])
 
-    def at_border(self, state: SegmentState) -> SegmentState:
+    def at_border(self, state: Any) -> Any:
         """The segment is over."""
         return replace(state, past=state.past[:, :0], position=0)
 
@@ -117,17 +114,15 @@ class ContextMixer(SegmentMixer):
         memory = self.memory.init_state(batch_size)
         return ContextState(segment.past, 0, segment.past, self.query.initial(batch_size), memory, memory.fast.weights)
 
-    def generation_state(self, state: ContextState) -> ContextState:
+    def generation_state(self, state: Any) -> Any:
         if state.past.dim() == 5:
             return state
         return replace(super().generation_state(state), history=self.attention.cached(state.history))
 
-    def memory_of(self, state: ContextState) -> MemoryState:
+    def memory_of(self, state: Any) -> MemoryState:
         return state.memory
 
-    def within(
-        self, x: Float[Tensor, "B T d"], state: ContextState, relative: Tensor
-    ) -> tuple[Float[Tensor, "B T d"], ContextState]:
+    def within(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
         q, queries = self.query(x, state.queries)
         recalled = self.memory.recall(q, state.start, x)
         left = self.attention.cached(recalled) if state.history.dim() == 5 else recalled
@@ -139,6 +134,6 @@ class ContextMixer(SegmentMixer):
         past = torch.cat([state.past, left], 1)
         return self.gate(attended, renewed), ContextState(past, position, history, queries, memory, state.start)
 
-    def at_border(self, state: ContextState) -> ContextState:
+    def at_border(self, state: Any) -> Any:
         ended = super().at_border(state)
         return replace(ended, history=state.history[:, :0], start=state.memory.fast.weights)
