@@ -125,6 +125,15 @@ class NeuralMemory(nn.Module):
             seen = read(weights, by_head)
         return self._gated(seen, x)
 
+    def problem(self, state: MemoryState) -> str | None:
+        """What to do about weights that are not finite; None for finite ones."""
+        if all(weight.sum().isfinite() for weight in state.fast.weights):
+            return None
+        return (
+            "its memory is no longer finite: its steps were too long; lower model.memory.max_step "
+            f"({self.config.max_step:g}) or train.lr"
+        )
+
     def after(self, first: Float[Tensor, "P d"], batch_size: int) -> tuple[Float[Tensor, "B P d"], MemoryState]:
         """What the memory makes of the first tokens of every sequence, and how it stands after them, at a border."""
         first, state = first.expand(batch_size, -1, -1), self.init_state(batch_size)

@@ -12,65 +12,62 @@ from seqmem.layers.fast_weights import Weights, pieces
 from seqmem.layers.neural_memory import MemoryState, NeuralMemory
 from seqmem.layers.titans import MemoryGate, TitansMixer
 from seqmem.layers.titans_attention import TitansAttention
+from seqmem.layers.titans_window import SlidingWindow, WindowState
 from seqmem.ops import Ops
 from seqmem.state import State
 
 
 @dataclass(frozen=True)
 class SegmentState(State):
-    """An unfinished segment.
+    """An unfinished segment: its tokens so far, and how many they are."""
 
-    Args:
-        past: its tokens so far, ``[B, u, d]``; for generation their keys and values ``[B, u, 2, H, D]``.
-        position: how many they are.
-    """
-
-    past: Tensor
+    window: WindowState
     position: int
 
 
 class SegmentMixer(TitansMixer):
-    """Attention within segments and to the persistent vectors: a layer of MAC without memory."""
+    """Attention within segments and to the persistent vectors: a layer of MAC without memory.
+
+    Args:
+        attention: its window is the segment.
+    """
 
     def __init__(self, d_model: int, num_persistent: int, attention: TitansAttention):
         super().__init__(d_model, num_persistent)
-        self.attention = attention
-        self.segment_len = attention.window
+        self.window = SlidingWindow(attention)
 
-    def init_state(self, batch_size: int) -> SegmentState:
-        return SegmentState(self.persistent.new_zeros(batch_size, 0, self.persistent.shape[1]), 0)
+    def init_state(self, batch_size: int) -> Any:
+        return SegmentState(self.window.init_state(batch_size), 0)
 
     def generation_state(self, state: Any) -> Any:
-        return state if state.past.dim() == 5 else replace(state, past=self.attention.cached(state.past))
+        return replace(state, window=self.window.generation_state(state.window))
 
-    def relative(self) -> Tensor:
-        return self.attention.relative()
-
-    def forward(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
-        outs = []
-        for tokens in pieces(state.position, x.shape[1], self.segment_len):
-            out, state = self.within(x[:, tokens], state, relative)
+    def forward(self, x: Float[Tensor, "B T d"], state: Any) -> tuple[Float[Tensor, "B T d"], Any]:
+        segment_len, outs = self.window.attention.window, []
+        for tokens in pieces(state.position, x.shape[1], segment_len):
+            out, state = self.within(x[:, tokens], state)
             outs.append(out)
-            if state.position == self.segment_len:
+            state = replace(state, position=state.position + out.shape[1])
+            if state.position == segment_len:
                 state = self.at_border(state)
         return torch.cat(outs, 1), state
 
-    def within(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
+    def within(self, x: Float[Tensor, "B T d"], state: Any) -> tuple[Float[Tensor, "B T d"], Any]:
         """A call whose tokens belong to one segment."""
-        out, left = self.attention(x, state.past, None, relative, persistent=self.persistent)
-        return out, replace(state, past=torch.cat([state.past, left], 1), position=state.position + x.shape[1])
+        out, window = self.window(x, state.window, self.persistent)
+        return out, replace(state, window=window)
 
     def at_border(self, state: Any) -> Any:
         """The segment is over."""
-        return replace(state, past=state.past[:, :0], position=0)
+        return replace(state, window=replace(state.window, past=state.window.past[:, :0]), position=0)
 
 
 @dataclass(frozen=True)
 class ContextState(SegmentState):
-    """An unfinished segment, its history, and memory.
+    """An unfinished segment and memory.
 
     Args:
-        history: what memory gave for the segment's tokens, as ``past``.
+        history: what memory gave for the segment's tokens, as the window's past.
         queries: inputs of the queries' convolution before the next token.
         memory: as it is now.
         start: its weights at the segment's start.
@@ -86,23 +83,17 @@ class ContextMixer(SegmentMixer):
     """Tokens see persistent vectors, what memory knew of them when their segment began, and each other.
 
     ``h = M_start(q)``, ``y = Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. Read literally, the
-    paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a
-    memory that has taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the
-    memory as it stands after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
+    paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a memory that has
+    taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the memory as it
+    stands after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
     """
 
     def __init__(
-        self,
-        d_model: int,
-        num_persistent: int,
-        attention: TitansAttention,
-        memory: NeuralMemory,
-        kernel_size: int,
-        ops: Ops,
-    ):
+        self, d_model: int, num_persistent: int, attention: TitansAttention, memory: NeuralMemory, ops: Ops
+    ) -> None:
         super().__init__(d_model, num_persistent, attention)
         self.memory = memory
-        self.query = ConvolvedProjection(d_model, d_model, kernel_size, ops)
+        self.query = ConvolvedProjection(d_model, d_model, memory.config.kernel_size, ops)
         self.gate = MemoryGate(d_model)
 
     def reset_parameters(self, std: float) -> None:
@@ -110,30 +101,28 @@ class ContextMixer(SegmentMixer):
         self.query.reset_parameters()
 
     def init_state(self, batch_size: int) -> ContextState:
-        segment = super().init_state(batch_size)
-        memory = self.memory.init_state(batch_size)
-        return ContextState(segment.past, 0, segment.past, self.query.initial(batch_size), memory, memory.fast.weights)
+        window, memory = self.window.init_state(batch_size), self.memory.init_state(batch_size)
+        return ContextState(window, 0, window.past, self.query.initial(batch_size), memory, memory.fast.weights)
 
-    def generation_state(self, state: Any) -> Any:
-        if state.past.dim() == 5:
+    def generation_state(self, state: ContextState) -> ContextState:
+        if state.window.is_cached:
             return state
-        return replace(super().generation_state(state), history=self.attention.cached(state.history))
+        return replace(super().generation_state(state), history=self.window.attention.cached(state.history))
 
-    def memory_of(self, state: Any) -> MemoryState:
-        return state.memory
+    def problem(self, state: ContextState) -> str | None:
+        return self.memory.problem(state.memory)
 
-    def within(self, x: Float[Tensor, "B T d"], state: Any, relative: Tensor) -> tuple[Float[Tensor, "B T d"], Any]:
+    def within(self, x: Float[Tensor, "B T d"], state: ContextState) -> tuple[Float[Tensor, "B T d"], ContextState]:
+        attention, is_cached = self.window.attention, state.window.is_cached
         q, queries = self.query(x, state.queries)
         recalled = self.memory.recall(q, state.start, x)
-        left = self.attention.cached(recalled) if state.history.dim() == 5 else recalled
-        history = torch.cat([state.history, left], 1)
-        keys_values = history if history.dim() == 5 else self.attention.cached(history)
-        attended, left = self.attention(x, state.past, None, relative, persistent=self.persistent, history=keys_values)
+        history = torch.cat([state.history, attention.cached(recalled) if is_cached else recalled], 1)
+        keys_values = history if is_cached else attention.cached(history)
+        attended, window = self.window(x, state.window, self.persistent, keys_values)
         renewed, memory = self.memory(attended, state.memory)
-        position = state.position + x.shape[1]
-        past = torch.cat([state.past, left], 1)
-        return self.gate(attended, renewed), ContextState(past, position, history, queries, memory, state.start)
+        after = replace(state, window=window, history=history, queries=queries, memory=memory)
+        return self.gate(attended, renewed), after
 
-    def at_border(self, state: Any) -> Any:
+    def at_border(self, state: ContextState) -> ContextState:
         ended = super().at_border(state)
         return replace(ended, history=state.history[:, :0], start=state.memory.fast.weights)

@@ -13,6 +13,8 @@ _CAUSAL = {
     "bigbird-lm": "seqmem.models.bigbird_lm:BigBirdLM",
     "adaptive-span": "seqmem.models.adaptive_span:AdaptiveSpan",
     "light-conv": "seqmem.models.light_conv:LightConv",
+    "linear-transformer": "seqmem.models.linear_transformer:LinearTransformer",
+    "performer": "seqmem.models.linear_transformer:Performer",
     "titans-lmm": "seqmem.models.titans:LongTermMemory",
     "titans-mac": "seqmem.models.titans:MemoryAsContext",
     "titans-mag": "seqmem.models.titans:MemoryAsGate",
@@ -24,6 +26,7 @@ _CAUSAL = {
 _BIDIRECTIONAL = {
     "longformer": "seqmem.models.longformer:Longformer",
     "bigbird": "seqmem.models.bigbird:BigBird",
+    "linformer": "seqmem.models.linformer:Linformer",
 }
 
 MODELS: Registry[CausalModel] = Registry(

@@ -159,7 +159,7 @@ def test_memory_is_float32_under_autocast():
 def test_a_memory_that_runs_away_is_named():
     torch.manual_seed(0)
     model = build_model("titans-mag/tiny", OPS, memory={"max_step": 1e6, "chunk_len": 4}, memory_layers=(2,))
-    with pytest.raises(SeqmemError, match=r"memory of layer 2 .* after token 600: .* lower model\.memory\.max_step"):
+    with pytest.raises(SeqmemError, match=r"layer 2 after token 600: its memory .* lower model\.memory\.max_step"):
         model(torch.randint(0, 256, (1, 600)))
 
 

@@ -11,6 +11,7 @@ from longformer import longformer
 from spans import spans
 from streaming import streaming
 from targets import targets
+from titans import titans
 from training import recipe
 from wavenet import wavenet
 
@@ -31,5 +32,6 @@ main.add_command(recipe)
 main.add_command(spans)
 main.add_command(streaming)
 main.add_command(targets)
+main.add_command(titans)
 main.add_command(wavenet)
 main()
