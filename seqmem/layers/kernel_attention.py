@@ -64,9 +64,9 @@ class KernelAttention(Mixer):
         draw = self.features.draw()
         if draw != state.draw:
             state = self._empty(len(x), draw)
-        q, k, v = self.qkv(x).unflatten(-1, (3, *self.heads)).unbind(2)
+        q, k, v = self.qkv(x).to(state.sums.dtype).unflatten(-1, (3, *self.heads)).unbind(2)
         with suspended(x):
-            summed, after = self._summed(*(part.to(state.sums.dtype) for part in (q, k, v)), state)
+            summed, after = self._summed(q, k, v, state)
             out = summed[..., :-1] / summed[..., -1:].clamp(min=torch.finfo(summed.dtype).tiny)
         return self.out(out.flatten(2).to(x.dtype)), after
 

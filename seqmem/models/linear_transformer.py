@@ -13,7 +13,7 @@ from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.kernel_attention import KernelAttention
 from seqmem.layers.positions import sinusoid
 from seqmem.models.base import ModelConfig, Output, split_at_borders
-from seqmem.models.mixing import MixingBlock, MixingConfig, MixingTransformer
+from seqmem.models.mixing import MixingBlock, MixingConfig, MixingState, MixingTransformer
 from seqmem.state import State
 
 
@@ -75,13 +75,14 @@ class LinearTransformer(MixingTransformer):
         state = self.init_state(len(inputs)) if state is None else state
         if self.config.carry:
             return super().forward(inputs, state)
-        hidden = []
-        for piece in split_at_borders(inputs, state.position, self.config.segment_len):
+        assert isinstance(state, MixingState)
+        hidden, position = [], state.position
+        for piece in split_at_borders(inputs, position, self.config.segment_len):
             out = super().forward(piece, state)
             hidden.append(out.hidden)
-            state = out.state
-            if state.position % self.config.segment_len == 0:
-                state = replace(self.init_state(len(inputs)), position=state.position)
+            position += piece.shape[1]
+            at_border = position % self.config.segment_len == 0
+            state = replace(self.init_state(len(inputs)), position=position) if at_border else out.state
         return Output(torch.cat(hidden, 1), state)
 
 

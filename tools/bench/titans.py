@@ -1,4 +1,4 @@
-"""Titans' memory and MAC beside titans-pytorch's, taking turns: forward and backward of the memory, steps of training."""
+"""Titans' memory and MAC beside titans-pytorch's, taking turns: both ways of the memory, steps of training."""
 
 import sys
 from collections.abc import Callable
