@@ -50,6 +50,8 @@ class LinearTransformer(MixingTransformer):
     Config: ClassVar[type[ModelConfig]] = LinearTransformerConfig
     SIZES: ClassVar[dict[str, dict]] = {
         "tiny": dict(vocab_size=256, num_layers=2, d_model=32, num_heads=2, d_inner=64, segment_len=16),
+        # Ours: as many parameters as the other models' size of that name.
+        "bytes-cpu": dict(vocab_size=257, num_layers=4, d_model=128, num_heads=4, d_inner=704, segment_len=256),
     }
 
     config: LinearTransformerConfig
@@ -93,7 +95,10 @@ class Performer(LinearTransformer):
     """
 
     Config: ClassVar[type[ModelConfig]] = PerformerConfig
-    SIZES: ClassVar[dict[str, dict]] = {"tiny": LinearTransformer.SIZES["tiny"] | dict(num_features=24)}
+    SIZES: ClassVar[dict[str, dict]] = {
+        "tiny": LinearTransformer.SIZES["tiny"] | dict(num_features=24),
+        "bytes-cpu": LinearTransformer.SIZES["bytes-cpu"] | dict(num_features=64),
+    }
 
     config: PerformerConfig
 

@@ -113,13 +113,16 @@ _TINY = dict(
     memory=dict(chunk_len=4, expansion=2.0),
 )
 _TINY_ATTENTION = _TINY | dict(num_heads=2, head_dim=16)
+# As many parameters as the other models' size of that name.
+_BYTES = dict(vocab_size=257, num_layers=4, d_model=128, segment_len=256, memory=dict(expansion=1.0))
+_BYTES_ATTENTION = _BYTES | dict(num_heads=4, head_dim=32, memory_layers=(2, 4))
 
 
 class LongTermMemory(Titans):
     """Memory alone (LMM): a network that learns while it reads takes the place of attention."""
 
     Config: ClassVar[type[ModelConfig]] = TitansConfig
-    SIZES: ClassVar[dict[str, dict]] = {"tiny": _TINY}
+    SIZES: ClassVar[dict[str, dict]] = {"tiny": _TINY, "bytes-cpu": _BYTES | dict(d_inner=504)}
 
     def mixer(self, layer: int) -> TitansMixer:
         return MemoryMixer(self.config.d_model, self.config.num_persistent, self.memory())
@@ -129,7 +132,10 @@ class MemoryAsContext(Titans):
     """MAC: segments see what memory knew when they began, and memory takes in what they made of it."""
 
     Config: ClassVar[type[ModelConfig]] = MemoryAsContextConfig
-    SIZES: ClassVar[dict[str, dict]] = {"tiny": _TINY_ATTENTION}
+    SIZES: ClassVar[dict[str, dict]] = {
+        "tiny": _TINY_ATTENTION,
+        "bytes-cpu": _BYTES_ATTENTION | dict(d_inner=376, segment_len=128),
+    }
 
     config: MemoryAsContextConfig
 
@@ -145,7 +151,10 @@ class MemoryAsGate(Titans):
     """MAG: a window and the memory see the same tokens, and one gates the other."""
 
     Config: ClassVar[type[ModelConfig]] = MemoryAsGateConfig
-    SIZES: ClassVar[dict[str, dict]] = {"tiny": _TINY_ATTENTION | dict(window=8)}
+    SIZES: ClassVar[dict[str, dict]] = {
+        "tiny": _TINY_ATTENTION | dict(window=8),
+        "bytes-cpu": _BYTES_ATTENTION | dict(d_inner=408, window=128),
+    }
 
     config: MemoryAsGateConfig
 
@@ -159,7 +168,10 @@ class MemoryAsLayer(Titans):
     """MAL: a window over what the memory makes of the tokens."""
 
     Config: ClassVar[type[ModelConfig]] = MemoryAsLayerConfig
-    SIZES: ClassVar[dict[str, dict]] = {"tiny": _TINY_ATTENTION | dict(window=8)}
+    SIZES: ClassVar[dict[str, dict]] = {
+        "tiny": _TINY_ATTENTION | dict(window=8),
+        "bytes-cpu": _BYTES_ATTENTION | dict(d_inner=408, window=128),
+    }
 
     config: MemoryAsLayerConfig
 
