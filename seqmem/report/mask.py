@@ -115,7 +115,10 @@ def _four_axes(mask: Tensor) -> Tensor:
 
 
 def _union(masks: Sequence[Tensor]) -> Tensor:
-    seen = masks[0]
-    for mask in masks[1:]:
-        seen = seen | mask
-    return seen
+    """What is seen in any of a layer's calls; keys of another number are keys of their own, and stand before."""
+    by_num_keys: dict[int, Tensor] = {}
+    for mask in masks:
+        num_keys = mask.shape[-1]
+        by_num_keys[num_keys] = by_num_keys[num_keys] | mask if num_keys in by_num_keys else mask
+    first, *others = by_num_keys.values()
+    return torch.cat([other.expand(len(first), -1, -1) for other in others] + [first], -1) if others else first
