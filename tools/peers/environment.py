@@ -17,6 +17,19 @@ ALONE = (
     "labml==0.5.3",
     "labml-helpers==0.4.89",
     "labml-nn==0.5.1",
+    "titans-pytorch==0.5.5",
+    "accelerated-scan==0.3.1",
+    "assoc-scan==0.0.6",
+    "axial-positional-embedding==0.3.12",
+    "einx==0.4.3",
+    "frozendict==2.5.1",
+    "hyper-connections==0.4.11",
+    "loguru==0.7.3",
+    "pyvers==0.2.3",
+    "rotary-embedding-torch==0.9.1",
+    "tensordict==0.15.3",
+    "torch-einops-utils==0.2.0",
+    "x-transformers==2.31.10",
 )
 
 
