@@ -18,6 +18,7 @@ ALONE = (
     "labml-helpers==0.4.89",
     "labml-nn==0.5.1",
     "titans-pytorch==0.5.5",
+    "cloudpickle==3.1.2",
     "accelerated-scan==0.3.1",
     "assoc-scan==0.0.6",
     "axial-positional-embedding==0.3.12",
