@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ class MemoryConfig(BaseModel):
     depth: int = Field(2, ge=1, le=4, description="layers of the network that is the memory")
     expansion: float = Field(4.0, gt=0, description="width between its layers, in widths of a head")
     chunk_len: int = Field(64, gt=0, description="tokens whose gradients are taken at the same weights")
+    gates: Literal["token", "chunk"] = Field("token", description="of every token, or of a chunk: its first token's")
     kernel_size: int = Field(4, gt=0, description="of the convolution after each projection")
     min_decay: float = Field(1e-4, ge=0, lt=1, description="least share of the memory that a token forgets")
     max_step: float = Field(0.4, gt=0, description="largest step along a token's surprise, its momentum included")
@@ -42,11 +44,13 @@ class MemoryState(State):
         fast: the weights that learn.
         past: inputs of the convolution before the next token, ``[B, K - 1, 3 d]``.
         keys: of the unfinished chunk, ``[B, H, u, D]``.
+        gates: that the last token had, ``[B, 3, H]``.
     """
 
     fast: FastWeights
     past: Tensor
     keys: Tensor
+    gates: Tensor
 
 
 class NeuralMemory(nn.Module):
@@ -95,7 +99,8 @@ class NeuralMemory(nn.Module):
         dtype = accumulation_dtype(self.gates.weight.dtype)
         weights = tuple(weight.to(dtype).expand(batch_size, *weight.shape) for weight in self.initial_weights)
         keys = weights[0].new_zeros(batch_size, self.heads[0], 0, self.heads[1])
-        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size), keys)
+        gates = keys.new_zeros(batch_size, 3, self.heads[0])
+        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size), keys, gates)
 
     def forward(self, x: Float[Tensor, "B T d"], state: MemoryState) -> tuple[Float[Tensor, "B T d"], MemoryState]:
         """What every token reads after it has been written, and the memory after the last."""
@@ -104,13 +109,15 @@ class NeuralMemory(nn.Module):
         with suspended(x):
             dtype = state.fast.weights[0].dtype
             q, k = (F.normalize(part.to(dtype), dim=-1) for part in (q, k))
-            gates, keys = self._gates(x.to(dtype)), torch.cat([state.keys, k], 2)
+            opened, keys = self._opened(x.to(dtype), state), torch.cat([state.keys, k], 2)
+            gates = self._gates(opened)
             step = gates.step * novelty(keys, self.config.chunk_len)[:, :, state.keys.shape[2] :]
             values = v.to(dtype) / self.heads[1] ** 0.5
             seen, fast = read_and_write(
                 self.ops, state.fast, q, k, values, replace(gates, step=step), self.config.chunk_len
             )
-        return self._gated(seen, x), MemoryState(fast, past, keys[:, :, keys.shape[2] - fast.position :])
+        unfinished = keys[:, :, keys.shape[2] - fast.position :]
+        return self._gated(seen, x), MemoryState(fast, past, unfinished, opened[..., -1])
 
     def recall(self, q: Float[Tensor, "B T d"], weights: Weights, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         """What queries read of a memory that stays as it is.
@@ -143,10 +150,20 @@ class NeuralMemory(nn.Module):
     def _gated(self, seen: Float[Tensor, "B H T D"], x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         return self.out(self.norm(seen).transpose(1, 2).flatten(2).to(x.dtype) * self.gate(x))
 
-    def _gates(self, x: Float[Tensor, "B T d"]) -> Gates:
-        c = self.config
+    def _opened(self, x: Float[Tensor, "B T d"], state: MemoryState) -> Float[Tensor, "B 3 H T"]:
+        """How far each token opens the gates of forgetting, momentum and step, from 0 to 1."""
         logits = F.linear(x, self.gates.weight.to(x.dtype), self.gates.bias.to(x.dtype))
-        decay, momentum, step = logits.sigmoid().mT.unflatten(1, (3, -1)).unbind(1)
+        opened = logits.sigmoid().mT.unflatten(1, (3, -1))
+        if self.config.gates == "token":
+            return opened
+        with_last = torch.cat([state.gates[..., None], opened], -1)
+        since = torch.arange(state.fast.position, state.fast.position + x.shape[1], device=x.device)
+        first = torch.arange(x.shape[1], device=x.device) - since % self.config.chunk_len
+        return with_last[..., (first + 1).clamp(min=0)]
+
+    def _gates(self, opened: Float[Tensor, "B 3 H T"]) -> Gates:
+        c = self.config
+        decay, momentum, step = opened.unbind(1)
         return Gates(c.min_decay + (1 - c.min_decay) * decay, momentum, c.max_step * (1 - momentum) * step)
 
 

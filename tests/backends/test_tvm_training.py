@@ -27,6 +27,12 @@ SIZES = {
     "light-conv": {"segment_len": 16, "weight_dropout": 0.0},
     "longformer-lm": {"segment_len": 16, "window": (5, 9)},
     "sparse-transformer": {"segment_len": 32, "pattern": "strided"},
+    "linear-transformer": {"carry": True},
+    "performer": {"carry": True, "redraw_every": 0},
+    "titans-lmm": {},
+    "titans-mac": {"segment_len": 20},
+    "titans-mag": {},
+    "titans-mal": {},
 }
 
 

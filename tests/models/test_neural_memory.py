@@ -184,3 +184,13 @@ def test_the_same_key_for_ever_takes_bounded_steps():
     assert torch.equal(novelty(torch.eye(8)[None, None], 8), torch.ones(1, 1, 8))
     again = novelty(torch.cat([keys, keys], 2), 64)
     torch.testing.assert_close(again[:, :, :64], again[:, :, 64:])
+
+
+def test_gates_of_a_chunk_are_its_first_tokens():
+    torch.manual_seed(0)
+    each = NeuralMemory(16, MemoryConfig(chunk_len=4), OPS)
+    held = NeuralMemory(16, MemoryConfig(chunk_len=4, gates="chunk"), OPS)
+    held.load_state_dict(each.state_dict())
+    x, fresh = torch.randn(2, 11, 16), each.init_state(2)
+    of_tokens, of_chunks = each._opened(x, fresh), held._opened(x, fresh)
+    assert torch.equal(of_chunks, of_tokens[..., [0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8]])

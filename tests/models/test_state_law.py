@@ -86,6 +86,7 @@ MODELS = {
     "titans-lmm": {"segment_len": 7},
     "titans-lmm, deep, two heads": {"memory": {"depth": 4, "num_heads": 2, "chunk_len": 5, "expansion": 1.0}},
     "titans-lmm, linear, exact": {"memory": {"depth": 1, "chunk_len": 1}, "num_persistent": 0},
+    "titans-lmm, gates of chunks": {"segment_len": 7, "memory": {"gates": "chunk", "chunk_len": 5}},
     "titans-mac": {"segment_len": 10},
     "titans-mac, chunks across segments": {"segment_len": 6, "memory": {"chunk_len": 4}, "memory_layers": (2,)},
     "titans-mag": {"segment_len": 9},
