@@ -13,6 +13,7 @@ from seqmem.ops import Ops
 from seqmem.state import State
 
 Weights = tuple[Float[Tensor, "B H i o"], ...]
+Pairs = tuple[Float[Tensor, "B H 2 i o"], ...]
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,30 @@ class FastWeights(State):
     """A memory of every sequence and head, in float32 (float64 for float64).
 
     Args:
-        weights: of each layer of the network, ``[B, H, i, o]``.
-        momentum: likewise, the surprise of the past.
-        base: weights at the start of the unfinished chunk, where its gradients are taken.
+        pairs: of each layer of the network its weights and their momentum, the surprise of the past.
+        base: weights at the start of the unfinished chunk, ``[B, H, i, o]``, where its gradients are taken.
         position: tokens since the start of that chunk.
     """
 
-    weights: Weights
-    momentum: Weights
+    pairs: Pairs
     base: Weights
     position: int
 
     @classmethod
     def fresh(cls, weights: Weights) -> "FastWeights":
         """A memory that has seen nothing yet."""
-        return cls(weights, tuple(map(torch.zeros_like, weights)), weights, 0)
+        pairs = tuple(torch.stack([weight, torch.zeros_like(weight)], 2) for weight in weights)
+        return cls(pairs, weights, 0)
+
+    @property
+    def weights(self) -> Weights:
+        """Of each layer, ``[B, H, i, o]``."""
+        return tuple(pair[:, :, 0] for pair in self.pairs)
+
+    @property
+    def momentum(self) -> Weights:
+        """Likewise."""
+        return tuple(pair[:, :, 1] for pair in self.pairs)
 
     def at_border(self) -> "FastWeights":
         """The same memory, its unfinished chunk ended."""
@@ -55,29 +65,18 @@ def read_and_write(
     Gradients are taken at the weights of the start of a chunk of ``chunk_len`` tokens, counted from the first token
     ever seen (equation 16); with ``chunk_len = 1`` the recurrence is exact. A call may begin and end anywhere.
     """
-    shape = memory.weights[0].shape[:2]
-    q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-    weights, momentum = flat(memory.weights), flat(memory.momentum)
-    base = flat(memory.base) if memory.position else weights
-    cuts = pieces(memory.position, k.shape[1], chunk_len)
-    outs = []
-    for tokens, mixed in zip(cuts, mixtures(ops, gates, cuts), strict=True):
-        y, weights, momentum = read_and_step(weights, momentum, base, mixed, q[:, tokens], k[:, tokens], v[:, tokens])
-        position = (memory.position + tokens.stop) % chunk_len
-        base = base if position else weights
+    cuts = pieces(memory.position, k.shape[2], chunk_len)
+    lengths = [cut.stop - cut.start for cut in cuts]
+    tokens = zip(*(part.flatten(0, 1).split(lengths, 1) for part in (q, k, v)), strict=True)
+    shape, outs = k.shape[:2], []
+    for cut, qkv, mixed in zip(cuts, tokens, mixtures(ops, gates, cuts), strict=True):
+        pairs, base = (tuple(part.flatten(0, 1) for part in parts) for parts in (memory.pairs, memory.base))
+        y, after = read_and_step(pairs, base if memory.position else (), mixed, *qkv)
         outs.append(y)
-
-    def by_head(flat: Weights) -> Weights:
-        return tuple(weight.unflatten(0, shape) for weight in flat)
-
-    return torch.cat(outs, 1).unflatten(0, shape), FastWeights(
-        by_head(weights), by_head(momentum), by_head(base), position
-    )
-
-
-def flat(weights: Weights) -> Weights:
-    """Sequences and heads as one axis."""
-    return tuple(weight.flatten(0, 1) for weight in weights)
+        position = memory.position + cut.stop - cut.start
+        memory = replace(memory, pairs=tuple(pair.unflatten(0, shape) for pair in after), position=position)
+        memory = memory.at_border() if position == chunk_len else memory
+    return torch.cat(outs, 1).unflatten(0, shape), memory
 
 
 def mixtures(ops: Ops, gates: Gates, cuts: list[slice]) -> list[Mixture]:

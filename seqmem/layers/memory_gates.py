@@ -38,25 +38,29 @@ class Gates:
 class Mixture:
     """The memory after every token of a chunk: ``W_t = keep_t W + carry_t S - sum_i updates_ti G_i``.
 
-    W and S are the memory's weights and momentum before the chunk, G_i the gradient of token i. The momentum after the
-    chunk is ``last_carry S - sum_i last_updates_i G_i``.
+    W and S are the memory's weights and momentum before the chunk, G_i the gradient of token i.
+
+    Args:
+        shares: keep and carry.
+        updates: 0 for tokens to come.
+        move: shares of W and S (columns) in weights and momentum after the chunk (rows).
+        last_updates: likewise of the gradients, ``sum_i last_updates_i G_i`` less.
     """
 
-    keep: Float[Tensor, "... c"]
-    carry: Float[Tensor, "... c"]
+    shares: Float[Tensor, "... 2 c"]
     updates: Float[Tensor, "... c c"]
-    last_carry: Float[Tensor, "..."]
-    last_updates: Float[Tensor, "... c"]
+    move: Float[Tensor, "... 2 2"]
+    last_updates: Float[Tensor, "... 2 c"]
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """In the order of the fields."""
-        return self.keep, self.carry, self.updates, self.last_carry, self.last_updates
+        return self.shares, self.updates, self.move, self.last_updates
 
 
 def mixture(ops: Ops, gates: Gates) -> Mixture:
     """Unroll ``S_t = eta_t S_{t-1} - theta_t G_t`` and ``W_t = (1 - alpha_t) W_{t-1} + S_t`` (equations 13 and 14).
 
-    Two scans over one column for each of the chunk's gradients, one for S and one for W; nothing is divided, so gates
+    Two scans over one column for each of the chunk's gradients, one for W and one for S; nothing is divided, so gates
     may be 0 or 1.
 
     Args:
@@ -65,13 +69,9 @@ def mixture(ops: Ops, gates: Gates) -> Mixture:
     leading, length = gates.step.shape[:-1], gates.step.shape[-1]
     decay, momentum, step = (gate.reshape(-1, length) for gate in (gates.decay, gates.momentum, gates.step))
     columns = F.pad(torch.diag_embed(step), (0, 2))
-    of_momentum, of_weights = F.one_hot(torch.tensor([length, length + 1], device=step.device)).to(step.dtype)
+    of_weights, of_momentum = F.one_hot(torch.tensor([length, length + 1], device=step.device)).to(step.dtype)
     surprise, last = ops.scan(momentum[..., None], columns, of_momentum.expand(len(step), -1))
     memory, _ = ops.scan(1 - decay[..., None], surprise, of_weights.expand(len(step), -1))
-    return Mixture(
-        memory[..., length + 1].view(*leading, length),
-        memory[..., length].view(*leading, length),
-        memory[..., :length].view(*leading, length, length),
-        last[..., length].view(leading),
-        last[..., :length].view(*leading, length),
-    )
+    updates, shares = memory.unflatten(0, leading).split((length, 2), -1)
+    last_updates, move = torch.stack([memory[:, -1], last], 1).unflatten(0, leading).split((length, 2), -1)
+    return Mixture(shares.mT, updates, move, last_updates)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqmem.layers.lstm import run_lstm
 from seqmem.layers.vocabulary import TiedSoftmax
 from seqmem.models.base import CausalModel, ModelConfig, Output
 from seqmem.ops import Ops
@@ -65,5 +66,5 @@ class LSTM(CausalModel):
         state = self.init_state(inputs.shape[0]) if state is None else state
         assert isinstance(state, LSTMState)
         before = (state.hidden.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
-        out, (hidden, cell) = self.lstm(self.dropout(self.head.embed(inputs)), before)
+        out, (hidden, cell) = run_lstm(self.lstm, self.dropout(self.head.embed(inputs)), before)
         return Output(self.dropout(out), LSTMState(hidden.transpose(0, 1), cell.transpose(0, 1)))

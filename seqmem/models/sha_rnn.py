@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from seqmem.layers.boom import Boom
+from seqmem.layers.lstm import run_lstm
 from seqmem.layers.single_head import NORM_EPS, SingleHeadAttention
 from seqmem.layers.vocabulary import TiedSoftmax
 from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
@@ -91,7 +92,7 @@ class Block(nn.Module):
         valid: Bool[Tensor, "B S"],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next layer's input; then hidden, cell and past after it."""
-        x, (hidden, cell) = self.lstm(self.lstm_norm(x), (hidden[None], cell[None]))
+        x, (hidden, cell) = run_lstm(self.lstm, self.lstm_norm(x), (hidden[None], cell[None]))
         x = self.dropout(x)
         if self.attention is not None:
             x, past = self.attention(x, past, valid)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqmem.ops.backend import accumulation_dtype
-from seqmem.ops.taps import TapProduct
+from seqmem.ops.taps import DepthwiseTaps, TapProduct
 
 CHUNK = 64
 
@@ -93,6 +93,9 @@ def causal_conv1d(
         state = x.new_zeros(x.shape[0], past, x.shape[2])
     if groups == 1:
         out = TapProduct.apply(x, state, weight, bias, dilation)
+    elif weight.shape[1] == 1 and len(weight) == groups:
+        out = DepthwiseTaps.apply(x, state, weight, dilation)
+        out = out if bias is None else out + bias
     else:
         out = F.conv1d(torch.cat([state, x], 1).mT, weight, bias, dilation=dilation, groups=groups).mT
     return out, torch.cat([state[:, x.shape[1] :], x[:, max(0, x.shape[1] - past) :]], 1)

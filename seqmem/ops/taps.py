@@ -1,4 +1,4 @@
-"""Causal convolution as one product of all taps side by side: a narrow convolution's fastest way in ``[B, T, C]``."""
+"""Causal convolution in ``[B, T, C]``: one product of all taps side by side, or tap by tap where it is depth-wise."""
 
 from collections.abc import Iterator
 
@@ -69,3 +69,37 @@ def _taps(x: Tensor, num_taps: int, dilation: int, first: int = 0) -> Iterator[t
     for k in range(num_taps):
         shift = (num_taps - 1 - k) * dilation + first
         yield k, shift, min(shift, x.shape[1])
+
+
+class DepthwiseTaps(torch.autograd.Function):
+    """``DepthwiseTaps.apply(x, state, weight, dilation)``: a kernel ``[C, 1, K]`` of its own for every channel."""
+
+    @staticmethod
+    def forward(
+        ctx, x: Float[Tensor, "B T C"], state: Float[Tensor, "B P C"], weight: Float[Tensor, "C 1 K"], dilation: int
+    ) -> Float[Tensor, "B T C"]:
+        with_past, taps = torch.cat([state, x], 1), weight[:, 0].t().contiguous()
+        ctx.save_for_backward(with_past, taps)
+        ctx.dilation = dilation
+        out = torch.zeros_like(x)
+        for tap, seen in zip(taps, _seen(with_past, taps, dilation), strict=True):
+            out.addcmul_(seen, tap)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dout):
+        with_past, taps = ctx.saved_tensors
+        dboth = torch.zeros_like(with_past)
+        for tap, seen in zip(taps, _seen(dboth, taps, ctx.dilation), strict=True):
+            seen.addcmul_(dout, tap)
+        dstate, dx = dboth.split((dboth.shape[1] - dout.shape[1], dout.shape[1]), 1)
+        dtaps = [(seen * dout).sum((0, 1)) for seen in _seen(with_past, taps, ctx.dilation)]
+        return dx, dstate, torch.stack(dtaps, 1)[:, None], None
+
+
+def _seen(with_past: Float[Tensor, "B S C"], taps: Float[Tensor, "K C"], dilation: int) -> Iterator[Tensor]:
+    """What each tap sees of a sequence with its past, ``[B, T, C]``."""
+    length = with_past.shape[1] - (len(taps) - 1) * dilation
+    for k in range(len(taps)):
+        yield with_past[:, k * dilation : k * dilation + length]
