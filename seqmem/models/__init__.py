@@ -15,6 +15,7 @@ _CAUSAL = {
     "light-conv": "seqmem.models.light_conv:LightConv",
     "linear-transformer": "seqmem.models.linear_transformer:LinearTransformer",
     "performer": "seqmem.models.linear_transformer:Performer",
+    "reformer": "seqmem.models.reformer:Reformer",
     "titans-lmm": "seqmem.models.titans:LongTermMemory",
     "titans-mac": "seqmem.models.titans:MemoryAsContext",
     "titans-mag": "seqmem.models.titans:MemoryAsGate",

@@ -29,6 +29,7 @@ SIZES = {
     "sparse-transformer": {"segment_len": 32, "pattern": "strided"},
     "linear-transformer": {"carry": True},
     "performer": {"carry": True, "redraw_every": 0},
+    "reformer": {},
     "titans-lmm": {},
     "titans-mac": {"segment_len": 20},
     "titans-mag": {},

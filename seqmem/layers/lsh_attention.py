@@ -1,0 +1,154 @@
+"""Reformer's attention: tokens see earlier tokens that hash as they do (Kitaev et al. 2020, section 2)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqmem.layers.linear import Linear
+from seqmem.layers.lsh import Chunks, buckets_of, with_chunk_before
+from seqmem.ops import Dense, Ops, merge
+from seqmem.ops.autocast import suspended
+from seqmem.ops.backend import accumulation_dtype
+from seqmem.state import State
+
+
+@dataclass(frozen=True)
+class HashedKeys(State):
+    """What attention needs of tokens that were seen, oldest first.
+
+    Args:
+        keys: of length 1, ``[B, P, H, D]``.
+        values: ``[B, P, H, D]``.
+        buckets: of each round, int16 ``[B, P, H, R]``.
+    """
+
+    keys: Tensor
+    values: Tensor
+    buckets: Tensor
+
+    def then(self, later: "HashedKeys") -> "HashedKeys":
+        """These, and others after them."""
+        pairs = zip((self.keys, self.values, self.buckets), (later.keys, later.values, later.buckets), strict=True)
+        return HashedKeys(*(torch.cat(pair, 1) for pair in pairs))
+
+
+class LSHAttention(nn.Module):
+    """Softmax over earlier tokens of the same bucket, near enough in it, in any of several rounds of hashing.
+
+    Queries and keys are one projection, keys scaled to length 1, and scores are ``q . k``. In every round the tokens of
+    a bucket are cut into chunks, and a token sees those before it in its own chunk and in the one before that. A token
+    found in several rounds counts once: the softmax is over the union. A token sees itself only where nothing else is
+    seen, since it is always most like itself.
+
+    Args:
+        num_hashes: rounds.
+        num_buckets: of a round, even, or 1 for attention to everything within two chunks.
+        chunk_len: tokens of a chunk.
+    """
+
+    rotations: Tensor
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        num_hashes: int,
+        num_buckets: int,
+        chunk_len: int,
+        dropout: float,
+        ops: Ops,
+    ) -> None:
+        super().__init__()
+        self.heads = (num_heads, d_model // num_heads)
+        self.num_hashes, self.num_buckets, self.chunk_len = num_hashes, num_buckets, chunk_len
+        self.qk = Linear(d_model, d_model, bias=False)
+        self.v = Linear(d_model, d_model, bias=False)
+        self.out = Linear(d_model, d_model, bias=False)
+        columns = max(1, num_buckets // 2)
+        self.register_buffer("rotations", torch.empty(num_heads, num_hashes, self.heads[1], columns))
+        self.dropout = dropout
+        self.ops = ops
+
+    def draw(self) -> None:
+        """Hash in a new way from now on."""
+        self.rotations.normal_()
+
+    def hashed(
+        self, x: Float[Tensor, "B P d"], buckets: Int[Tensor, "B P H R"] | None = None
+    ) -> tuple[Float[Tensor, "B P H D"], HashedKeys]:
+        """Queries, and what they are seen as.
+
+        Args:
+            buckets: found before for the same tokens.
+        """
+        q, v = self.qk(x).unflatten(-1, self.heads), self.v(x).unflatten(-1, self.heads)
+        if buckets is None:
+            with torch.no_grad(), suspended(q):
+                buckets = buckets_of(q, self.rotations, self.num_buckets).to(torch.int16)
+        return q, HashedKeys(F.normalize(q, dim=-1).to(q.dtype), v, buckets)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T d"],
+        past: Float[Tensor, "B P d"] | HashedKeys,
+        buckets: Int[Tensor, "B S H R"] | None = None,
+    ) -> tuple[Float[Tensor, "B T d"], HashedKeys]:
+        """What the tokens see, and what all tokens, past ones first, are seen as.
+
+        Args:
+            past: inputs of earlier tokens, or what they were seen as.
+            buckets: of all tokens, found before for the same call.
+        """
+        if isinstance(past, HashedKeys):
+            q, present = self.hashed(x)
+            seen = past.then(present)
+        else:
+            q, seen = self.hashed(torch.cat([past, x], 1), buckets)
+        by_round = seen.buckets.long().permute(0, 2, 3, 1)
+        chunks = Chunks.of(by_round, self.num_buckets, self.chunk_len)
+        q = q[:, q.shape[1] - x.shape[1] :]
+        num_scores = self.num_hashes * chunks.count * chunks.size * 2 * chunks.size
+        few = q.shape[1] * seen.keys.shape[1] <= num_scores
+        out, lse = (self._through_all if few else self._through_chunks)(q, seen, chunks)
+        alone = (lse == -torch.inf)[..., None]
+        out = torch.where(alone, seen.values[:, -q.shape[1] :], out)
+        return self.out(out.flatten(2)), seen
+
+    def _through_all(
+        self, q: Float[Tensor, "B T H D"], seen: HashedKeys, chunks: Chunks
+    ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T H"]]:
+        """Attention by scores with all tokens, the fewest products where queries are few."""
+        bias = _share(chunks.seen(q.shape[1]), q.dtype).transpose(1, 2)
+        return self._attend(q, seen.keys, seen.values, bias)
+
+    def _through_chunks(
+        self, q: Float[Tensor, "B T H D"], seen: HashedKeys, chunks: Chunks
+    ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T H"]]:
+        """The same by scores within chunks; a key that is seen in N rounds has a share of 1 / N in each."""
+        batch_size, num_queries, num_heads, _ = q.shape
+        num_past = seen.keys.shape[1] - num_queries
+        q, k, v = (x.transpose(1, 2) for x in (F.pad(q, (0, 0, 0, 0, num_past, 0)), seen.keys, seen.values))
+        rounds = []
+        for index in range(self.num_hashes):
+            bias = _share(chunks.rounds_that_see(index), q.dtype)
+            folded = [chunks.laid_out(x, index) for x in (q, k, v)]
+            folded[1:] = [with_chunk_before(x) for x in folded[1:]]
+            part = self._attend(*(x.flatten(0, 2).unsqueeze(2) for x in folded), bias.flatten(0, 2).unsqueeze(2))
+            place = chunks.of_round(index)[..., num_past:]
+            out, lse = (x.squeeze(2).unflatten(0, (batch_size, num_heads, -1)).flatten(2, 3) for x in part)
+            out = out.gather(2, place[..., None].expand(-1, -1, -1, out.shape[3]))
+            rounds.append((out.transpose(1, 2), lse.gather(2, place).transpose(1, 2)))
+        return merge(rounds)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        dropout = self.dropout if self.training else 0.0
+        seed = torch.randint(2**62, (), device=q.device) if dropout else None
+        return self.ops.attend(q, k, v, Dense(), bias=bias, scale=1.0, dropout=dropout, seed=seed)
+
+
+def _share(rounds: Tensor, dtype: torch.dtype) -> Tensor:
+    """Logarithm of what a key that is seen in so many rounds counts in each; -inf where it is seen in none."""
+    return -rounds.to(accumulation_dtype(dtype)).log().masked_fill(rounds == 0, torch.inf)
