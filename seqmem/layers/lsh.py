@@ -75,23 +75,24 @@ class Chunks:
         return seen & (token < token[-num_queries:, None])
 
     def rounds_that_see(self, index: int) -> Int[Tensor, "B H N m 2m"]:
-        """In how many rounds the query of a place sees the key of a place, for those that meet in a certain round.
+        """Laid out as in one round, in how many rounds the query of a place sees the key of a place.
 
-        Keys are those of the chunk before and of the query's own. 0 where a place is empty or the key is not seen.
+        Keys are those of the chunk before and of the query's own. 0 where they do not meet in that round.
         """
-        device = self.number.device
-        token = torch.arange(self.number.shape[-1], device=device).expand_as(self.number[:, :, 0])
+
+        def near(other: int) -> Bool[Tensor, "B H N m 2m"]:
+            number = self.laid_out(self.number[:, :, other], index)
+            return _near(number[..., None], with_chunk_before(number)[..., None, :])
+
+        token = torch.arange(self.number.shape[-1], device=self.number.device).expand_as(self.number[:, :, 0])
         query = self.laid_out(token, index, filling=-1)
-        key = with_chunk_before(query, filling=-1)
-        rounds = 0
-        seen_here = None
-        for other, number in enumerate(self.number.unbind(2)):
-            of_query = self.laid_out(number, index)
-            near = _near(of_query[..., None], with_chunk_before(of_query)[..., None, :])
-            rounds = rounds + near.int()
-            seen_here = near if other == index else seen_here
-        key = key[..., None, :]
-        return rounds * (seen_here & (key >= 0) & (key < query[..., None]))
+        key = with_chunk_before(query, filling=-1)[..., None, :]
+        here = near(index) & (key >= 0) & (key < query[..., None])
+        rounds = here.int()
+        for other in range(self.number.shape[2]):
+            if other != index:
+                rounds = rounds + (near(other) & here)
+        return rounds
 
 
 def with_chunk_before(chunks: Tensor, filling: float = 0) -> Tensor:

@@ -134,16 +134,18 @@ class LSHAttention(nn.Module):
         rounds = []
         for index in range(self.num_hashes):
             bias = _share(chunks.rounds_that_see(index), q.dtype)
-            folded = [chunks.laid_out(x, index) for x in (q, k, v)]
-            folded[1:] = [with_chunk_before(x) for x in folded[1:]]
-            part = self._attend(*(x.flatten(0, 2).unsqueeze(2) for x in folded), bias.flatten(0, 2).unsqueeze(2))
+            queries, keys, values = (chunks.laid_out(x, index) for x in (q, k, v))
+            folded = (queries, with_chunk_before(keys), with_chunk_before(values), bias)
+            part = self._attend(*(x.flatten(0, 2).unsqueeze(2) for x in folded))
             place = chunks.of_round(index)[..., num_past:]
             out, lse = (x.squeeze(2).unflatten(0, (batch_size, num_heads, -1)).flatten(2, 3) for x in part)
             out = out.gather(2, place[..., None].expand(-1, -1, -1, out.shape[3]))
             rounds.append((out.transpose(1, 2), lse.gather(2, place).transpose(1, 2)))
         return merge(rounds)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend(
+        self, q: Float[Tensor, "b t h D"], k: Float[Tensor, "b s h D"], v: Float[Tensor, "b s h D"], bias: Tensor
+    ) -> tuple[Float[Tensor, "b t h D"], Float[Tensor, "b t h"]]:
         dropout = self.dropout if self.training else 0.0
         seed = torch.randint(2**62, (), device=q.device) if dropout else None
         return self.ops.attend(q, k, v, Dense(), bias=bias, scale=1.0, dropout=dropout, seed=seed)
