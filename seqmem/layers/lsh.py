@@ -1,20 +1,24 @@
-"""Locality-sensitive hashing of vectors, and how tokens of one bucket lie in chunks (Kitaev et al. 2020, section 2)."""
+"""Locality-sensitive hashing of vectors, and how tokens of one bucket lie in chunks (Kitaev et al. 2020, section 2).
+
+Letters: S tokens, H heads, R rounds of hashing; C chunks of all texts and heads, m tokens each.
+"""
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+NOWHERE = -2
 
 
 def buckets_of(
     x: Float[Tensor, "B S H D"], rotations: Float[Tensor, "H R D n"], num_buckets: int
 ) -> Int[Tensor, "B S H R"]:
-    """``argmax [x R; -x R]``: vectors that point nearly the same way probably share a bucket, whatever their lengths.
+    """``argmax [x W; -x W]``: vectors that point nearly the same way probably share a bucket, whatever their lengths.
 
     Args:
-        rotations: R of each head, with a column for every two buckets.
+        rotations: W of each head and round, with a column for every two buckets.
         num_buckets: even, or 1.
     """
     rotated = torch.einsum("bshd,hrdn->bshrn", x, rotations.to(x.dtype))
@@ -27,80 +31,73 @@ class Chunks:
 
     So a token's chunk follows from the tokens before it, whatever comes later; cut from the start of the whole sorted
     sequence, as published, chunks shift with every later token. The price is that a bucket's last chunk may be
-    partly empty.
+    partly empty. In a round a token sees those before it in its own chunk, and all of the one before that.
 
     Args:
-        place: of each token, counted over all chunks, ``[B, H, R, S]``.
-        number: of its chunk, counted so that chunks of two buckets never have neighbouring numbers, ``[B, H, R, S]``.
-        count: how many chunks there may be, empty ones included.
-        size: tokens of a chunk.
+        place: of each token in each round, counted over the places of all chunks of all texts and heads.
+        number: of its chunk within text and head, such that those of two buckets never follow one another.
+        count: how many chunks a text may have in a head, empty ones included.
+        size: m.
     """
 
-    place: Int[Tensor, "B H R S"]
-    number: Int[Tensor, "B H R S"]
+    place: Int[Tensor, "B S H R"]
+    number: Int[Tensor, "B S H R"]
     count: int
     size: int
 
     @classmethod
-    def of(cls, buckets: Int[Tensor, "B H R S"], num_buckets: int, size: int) -> "Chunks":
-        num_tokens = buckets.shape[-1]
-        filled = buckets.new_zeros(*buckets.shape[:-1], num_buckets)
-        filled = filled.scatter_add_(-1, buckets, torch.ones_like(buckets))
-        order = buckets.argsort(dim=-1, stable=True)
-        begins = (filled.cumsum(-1) - filled).gather(-1, buckets.gather(-1, order))
-        ranks = torch.arange(num_tokens, device=buckets.device) - begins
-        rank = torch.empty_like(buckets).scatter_(-1, order, ranks)
+    def of(cls, buckets: Int[Tensor, "B S H R"], num_buckets: int, size: int) -> "Chunks":
+        batch_size, num_tokens, num_heads, _ = buckets.shape
+        bucket = buckets.permute(0, 2, 3, 1).long()
+        filled = bucket.new_zeros(*bucket.shape[:-1], num_buckets).scatter_add_(-1, bucket, torch.ones_like(bucket))
+        order = bucket.argsort(dim=-1, stable=True)
+        begins = (filled.cumsum(-1) - filled).gather(-1, bucket.gather(-1, order))
+        rank = torch.empty_like(bucket).scatter_(-1, order, torch.arange(num_tokens, device=bucket.device) - begins)
         num_chunks = (filled + size - 1) // size
-        place = (num_chunks.cumsum(-1) - num_chunks).gather(-1, buckets) * size + rank
-        used = min(num_buckets, num_tokens)
-        return cls(place, place // size + buckets, (num_tokens + used * (size - 1)) // size, size)
+        chunk = (num_chunks.cumsum(-1) - num_chunks).gather(-1, bucket) + rank // size
+        count = (num_tokens + min(num_buckets, num_tokens) * (size - 1)) // size
+        row = torch.arange(batch_size * num_heads, device=bucket.device).view(batch_size, num_heads, 1, 1)
+        place = (row * count + chunk) * size + rank % size
+        return cls(place.permute(0, 3, 1, 2), (chunk + bucket).permute(0, 3, 1, 2).int(), count, size)
 
-    def of_round(self, index: int) -> Int[Tensor, "B H S"]:
-        """Places in one round of hashing."""
-        return self.place[:, :, index]
+    def lay(self, tokens: Tensor, index: int, filling: float = 0) -> Tensor:
+        """The last tokens ``[B, T, H, ...]`` where they belong in a round, ``[C, m, ...]``."""
+        batch_size, num_tokens, num_heads = tokens.shape[:3]
+        places = tokens.new_full((batch_size * num_heads * self.count * self.size, *tokens.shape[3:]), filling)
+        laid = places.index_copy(0, self.place[:, -num_tokens:, :, index].flatten(), tokens.flatten(0, 2))
+        return laid.unflatten(0, (-1, self.size))
 
-    def laid_out(self, tokens: Tensor, index: int, filling: float = 0) -> Tensor:
-        """Tokens ``[B, H, S, ...]`` in their places of a round, ``[B, H, count, size, ...]``."""
-        place = self.of_round(index).view(*tokens.shape[:3], *(1 for _ in tokens.shape[3:])).expand_as(tokens)
-        empty = tokens.new_full((*tokens.shape[:2], self.count * self.size, *tokens.shape[3:]), filling)
-        return empty.scatter(2, place, tokens).unflatten(2, (self.count, self.size))
+    def take(self, laid: Tensor, index: int, num_tokens: int) -> Tensor:
+        """What lies ``[C, m, ...]`` in a round where the last tokens belong, ``[B, T, H, ...]``."""
+        place = self.place[:, -num_tokens:, :, index]
+        return laid.flatten(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape)
 
-    def seen(self, num_queries: int) -> Bool[Tensor, "B H T S"]:
-        """Which tokens before them the last ones see in any round: those of their own chunk and the one before it."""
-        num_tokens = self.number.shape[-1]
-        token = torch.arange(num_tokens, device=self.number.device)
+    def seen(self, num_queries: int) -> Bool[Tensor, "B T H S"]:
+        """Which tokens the last ones see in any round."""
+        token = torch.arange(self.number.shape[1], device=self.number.device)
         seen = torch.zeros((), dtype=torch.bool, device=self.number.device)
-        for number in self.number.unbind(2):
-            seen = seen | _near(number[..., -num_queries:, None], number[..., None, :])
-        return seen & (token < token[-num_queries:, None])
+        for number in self.number.unbind(3):
+            seen = seen | _is_near(number[:, -num_queries:, :, None], number.transpose(1, 2)[:, None])
+        return seen & (token < token[-num_queries:, None, None])
 
-    def rounds_that_see(self, index: int) -> Int[Tensor, "B H N m 2m"]:
-        """Laid out as in one round, in how many rounds the query of a place sees the key of a place.
+    def follows(self, index: int) -> Bool[Tensor, "C"]:
+        """Which chunks of a round have one before them in their bucket."""
+        number = self.lay(self.number[..., index], index, NOWHERE)[:, 0].unflatten(0, (-1, self.count))
+        return (number.diff(dim=1, prepend=torch.full_like(number[:, :1], NOWHERE)) == 1).flatten()
 
-        Keys are those of the chunk before and of the query's own. 0 where they do not meet in that round.
-        """
-
-        def near(other: int) -> Bool[Tensor, "B H N m 2m"]:
-            number = self.laid_out(self.number[:, :, other], index)
-            return _near(number[..., None], with_chunk_before(number)[..., None, :])
-
-        token = torch.arange(self.number.shape[-1], device=self.number.device).expand_as(self.number[:, :, 0])
-        query = self.laid_out(token, index, filling=-1)
-        key = with_chunk_before(query, filling=-1)[..., None, :]
-        here = near(index) & (key >= 0) & (key < query[..., None])
-        rounds = here.int()
-        for other in range(self.number.shape[2]):
-            if other != index:
-                rounds = rounds + (near(other) & here)
-        return rounds
+    def met_before(self, index: int) -> Bool[Tensor, "C m 2m"]:
+        """Laid as in one round, which keys a query has seen in the rounds before: of the chunk before, then its own."""
+        met = torch.zeros((), dtype=torch.bool, device=self.number.device)
+        for number in self.number[..., :index].unbind(3):
+            laid = self.lay(number, index)
+            met = met | _is_near(laid[..., None], with_chunk_before(laid)[:, None])
+        return met
 
 
-def with_chunk_before(chunks: Tensor, filling: float = 0) -> Tensor:
-    """``[B, H, N, m, ...] -> [B, H, N, 2m, ...]``, every chunk after the one before it."""
-    before = F.pad(chunks[:, :, :-1], (0, 0) * (chunks.dim() - 3) + (1, 0), value=filling)
-    return torch.cat([before, chunks], 3)
+def with_chunk_before(chunks: Tensor) -> Tensor:
+    """``[C, m, ...] -> [C, 2m, ...]``, each chunk after the one before it; before the first, the last."""
+    return torch.cat([chunks.roll(1, 0), chunks], 1)
 
 
-def _near(query: Tensor, key: Tensor) -> Tensor:
-    behind = query - key
-    return (behind == 0) | (behind == 1)
+def _is_near(query: Int[Tensor, "..."], key: Int[Tensor, "..."]) -> Bool[Tensor, "..."]:
+    return (key == query) | (key == query - 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear
@@ -107,11 +107,9 @@ class LSHAttention(nn.Module):
             seen = past.then(present)
         else:
             q, seen = self.hashed(torch.cat([past, x], 1), buckets)
-        by_round = seen.buckets.long().permute(0, 2, 3, 1)
-        chunks = Chunks.of(by_round, self.num_buckets, self.chunk_len)
+        chunks = Chunks.of(seen.buckets, self.num_buckets, self.chunk_len)
         q = q[:, q.shape[1] - x.shape[1] :]
-        num_scores = self.num_hashes * chunks.count * chunks.size * 2 * chunks.size
-        few = q.shape[1] * seen.keys.shape[1] <= num_scores
+        few = q.shape[1] * seen.keys.shape[1] <= self.num_hashes * chunks.count * 2 * self.chunk_len**2
         out, lse = (self._through_all if few else self._through_chunks)(q, seen, chunks)
         alone = (lse == -torch.inf)[..., None]
         out = torch.where(alone, seen.values[:, -q.shape[1] :], out)
@@ -121,36 +119,43 @@ class LSHAttention(nn.Module):
         self, q: Float[Tensor, "B T H D"], seen: HashedKeys, chunks: Chunks
     ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T H"]]:
         """Attention by scores with all tokens, the fewest products where queries are few."""
-        bias = _share(chunks.seen(q.shape[1]), q.dtype).transpose(1, 2)
-        return self._attend(q, seen.keys, seen.values, bias)
+        return self._attend(q, seen.keys, seen.values, _bias(~chunks.seen(q.shape[1]), q.dtype))
 
     def _through_chunks(
         self, q: Float[Tensor, "B T H D"], seen: HashedKeys, chunks: Chunks
     ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T H"]]:
-        """The same by scores within chunks; a key that is seen in N rounds has a share of 1 / N in each."""
-        batch_size, num_queries, num_heads, _ = q.shape
-        num_past = seen.keys.shape[1] - num_queries
-        q, k, v = (x.transpose(1, 2) for x in (F.pad(q, (0, 0, 0, 0, num_past, 0)), seen.keys, seen.values))
+        """The same by scores within chunks; a key that is seen in several rounds takes part in the first of them."""
+        size = self.chunk_len
+        later = torch.ones(size, size, dtype=torch.bool, device=q.device).triu()
+        later = F.pad(later, (size, 0))[None]
         rounds = []
         for index in range(self.num_hashes):
-            bias = _share(chunks.rounds_that_see(index), q.dtype)
-            queries, keys, values = (chunks.laid_out(x, index) for x in (q, k, v))
-            folded = (queries, with_chunk_before(keys), with_chunk_before(values), bias)
-            part = self._attend(*(x.flatten(0, 2).unsqueeze(2) for x in folded))
-            place = chunks.of_round(index)[..., num_past:]
-            out, lse = (x.squeeze(2).unflatten(0, (batch_size, num_heads, -1)).flatten(2, 3) for x in part)
-            out = out.gather(2, place[..., None].expand(-1, -1, -1, out.shape[3]))
-            rounds.append((out.transpose(1, 2), lse.gather(2, place).transpose(1, 2)))
+            off = later | chunks.met_before(index)
+            valid = chunks.follows(index)[:, None].expand(-1, size)
+            part = self._attend(
+                chunks.lay(q, index)[:, :, None],
+                with_chunk_before(chunks.lay(seen.keys, index))[:, :, None],
+                with_chunk_before(chunks.lay(seen.values, index))[:, :, None],
+                _bias(off, q.dtype)[:, :, None],
+                torch.cat([valid, torch.ones_like(valid)], 1),
+            )
+            out, lse = (chunks.take(x.squeeze(2), index, q.shape[1]) for x in part)
+            rounds.append((out, lse))
         return merge(rounds)
 
     def _attend(
-        self, q: Float[Tensor, "b t h D"], k: Float[Tensor, "b s h D"], v: Float[Tensor, "b s h D"], bias: Tensor
+        self,
+        q: Float[Tensor, "b t h D"],
+        k: Float[Tensor, "b s h D"],
+        v: Float[Tensor, "b s h D"],
+        bias: Float[Tensor, "#b t #h s"],
+        valid: Bool[Tensor, "b s"] | None = None,
     ) -> tuple[Float[Tensor, "b t h D"], Float[Tensor, "b t h"]]:
         dropout = self.dropout if self.training else 0.0
         seed = torch.randint(2**62, (), device=q.device) if dropout else None
-        return self.ops.attend(q, k, v, Dense(), bias=bias, scale=1.0, dropout=dropout, seed=seed)
+        return self.ops.attend(q, k, v, Dense(), bias=bias, valid=valid, scale=1.0, dropout=dropout, seed=seed)
 
 
-def _share(rounds: Tensor, dtype: torch.dtype) -> Tensor:
-    """Logarithm of what a key that is seen in so many rounds counts in each; -inf where it is seen in none."""
-    return -rounds.to(accumulation_dtype(dtype)).log().masked_fill(rounds == 0, torch.inf)
+def _bias(off: Bool[Tensor, "..."], dtype: torch.dtype) -> Float[Tensor, "..."]:
+    """-inf where keys are off."""
+    return torch.zeros_like(off, dtype=accumulation_dtype(dtype)).masked_fill_(off, -torch.inf)
