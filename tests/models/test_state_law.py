@@ -150,6 +150,7 @@ STATEFUL = [
     "wavenet",
     "longformer-lm",
     "adaptive-span",
+    "reformer",
     "titans-lmm",
     "titans-mac",
     "titans-mal",
@@ -178,6 +179,7 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
         "longformer-lm",
         "adaptive-span",
         "light-conv",
+        "reformer",
         "titans-mac",
     ],
 )
