@@ -14,6 +14,9 @@ from seqmem.ops.autocast import suspended
 from seqmem.ops.backend import accumulation_dtype
 from seqmem.state import State
 
+CHUNKED_COST = 2
+"""How many times as long a score within chunks takes as one of all pairs, measured on a CPU."""
+
 
 @dataclass(frozen=True)
 class HashedKeys(State):
@@ -94,31 +97,28 @@ class LSHAttention(nn.Module):
         self,
         x: Float[Tensor, "B T d"],
         past: Float[Tensor, "B P d"] | HashedKeys,
-        buckets: Int[Tensor, "B S H R"] | None = None,
+        buckets: Int[Tensor, "B T H R"] | None = None,
     ) -> tuple[Float[Tensor, "B T d"], HashedKeys]:
-        """What the tokens see, and what all tokens, past ones first, are seen as.
+        """What the tokens see, and what they are seen as.
 
         Args:
-            past: inputs of earlier tokens, or what they were seen as.
-            buckets: of all tokens, found before for the same call.
+            past: inputs of earlier tokens, or what they are seen as.
+            buckets: of the tokens, found before in the same call.
         """
-        if isinstance(past, HashedKeys):
-            q, present = self.hashed(x)
-            seen = past.then(present)
-        else:
-            q, seen = self.hashed(torch.cat([past, x], 1), buckets)
+        before = past if isinstance(past, HashedKeys) else self.hashed(past)[1]
+        q, present = self.hashed(x, buckets)
+        seen = before.then(present)
         chunks = Chunks.of(seen.buckets, self.num_buckets, self.chunk_len)
-        q = q[:, q.shape[1] - x.shape[1] :]
-        few = q.shape[1] * seen.keys.shape[1] <= self.num_hashes * chunks.count * 2 * self.chunk_len**2
-        out, lse = (self._through_all if few else self._through_chunks)(q, seen, chunks)
+        num_in_chunks = self.num_hashes * chunks.count * 2 * self.chunk_len**2
+        all_cost_less = x.shape[1] * seen.keys.shape[1] <= CHUNKED_COST * num_in_chunks
+        out, lse = (self._through_all if all_cost_less else self._through_chunks)(q, seen, chunks)
         alone = (lse == -torch.inf)[..., None]
-        out = torch.where(alone, seen.values[:, -q.shape[1] :], out)
-        return self.out(out.flatten(2)), seen
+        return self.out(torch.where(alone, present.values, out).flatten(2)), present
 
     def _through_all(
         self, q: Float[Tensor, "B T H D"], seen: HashedKeys, chunks: Chunks
     ) -> tuple[Float[Tensor, "B T H D"], Float[Tensor, "B T H"]]:
-        """Attention by scores with all tokens, the fewest products where queries are few."""
+        """Attention by scores with all tokens, the cheaper way where there are few."""
         return self._attend(q, seen.keys, seen.values, _bias(~chunks.seen(q.shape[1]), q.dtype))
 
     def _through_chunks(

@@ -110,17 +110,19 @@ class Reading:
 
     def _attend(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         x = self._block.norm(x)
-        out, seen = self._block.attention(x, self._past, self._buckets)
+        out, present = self._block.attention(x, self._past, self._buckets)
         if self._buckets is None:
-            self._buckets = seen.buckets
-            self._leave(seen if isinstance(self._past, HashedKeys) else torch.cat([self._past, x], 1).detach())
+            self._buckets = present.buckets
+            self.left = self._newest(x.detach(), present)
         return self._block.dropout(out)
 
-    def _leave(self, seen: Tensor | HashedKeys) -> None:
-        def newest(tokens: Tensor) -> Tensor:
+    def _newest(self, x: Float[Tensor, "B T d"], present: HashedKeys) -> Tensor | HashedKeys:
+        def cut(tokens: Tensor) -> Tensor:
             return tokens[:, max(0, tokens.shape[1] - self._num_kept) :].clone()
 
-        self.left = newest(seen) if isinstance(seen, Tensor) else seen.map(newest)
+        if isinstance(self._past, HashedKeys):
+            return self._past.then(present).map(cut)
+        return cut(torch.cat([self._past, x], 1))
 
 
 class Reformer(CausalModel):

@@ -125,6 +125,22 @@ def test_later_tokens_change_nothing_to_the_bit():
         assert torch.equal(attention(other, nothing(1))[0][:, :position], before[:, :position])
 
 
+def test_cost_grows_with_length_where_buckets_do(monkeypatch):
+    scores = []
+    attend = type(OPS).attend
+
+    def counted(self, q, k, *operands, **options):
+        scores[-1] += q.shape[0] * q.shape[1] * k.shape[1]
+        return attend(self, q, k, *operands, **options)
+
+    monkeypatch.setattr(type(OPS), "attend", counted)
+    for length in (256, 1024):
+        scores.append(0)
+        make(2, length // 8, 8)(torch.randn(1, length, HEADS * WIDTH).double(), nothing(1))
+    assert scores[1] <= 4 * scores[0]
+    assert scores[1] < 1024**2 * HEADS / 8
+
+
 def test_hashing_depends_on_direction_alone_and_brings_like_vectors_together():
     torch.manual_seed(0)
     x = torch.randn(1, 400, 1, 16).double()

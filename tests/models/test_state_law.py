@@ -84,7 +84,7 @@ MODELS = {
     "performer": {"segment_len": 11},
     "performer, carried": {"segment_len": 7, "carry": True, "num_features": 5},
     "reformer": {},
-    "reformer, many chunks": {"segment_len": 20, "mem_len": 37, "num_hashes": 3, "chunk_len": 2},
+    "reformer, many chunks": {"segment_len": 31, "mem_len": 29, "chunk_len": 2},
     "reformer, no memory": {"segment_len": 29, "mem_len": 0, "num_hashes": 1, "chunk_len": 3},
     "reformer, full attention": {"segment_len": 11, "num_buckets": 1, "chunk_len": 27},
     "titans-lmm": {"segment_len": 7},
