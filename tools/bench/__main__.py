@@ -4,6 +4,7 @@ import click
 from attention import attention
 from blocks import blocks
 from compressive import compressive
+from crossover import crossover
 from generation import generation
 from lengths import lengths
 from linear import linear
@@ -24,6 +25,7 @@ def main() -> None:
 main.add_command(attention)
 main.add_command(blocks)
 main.add_command(compressive)
+main.add_command(crossover)
 main.add_command(generation)
 main.add_command(lengths)
 main.add_command(linear)
