@@ -1,93 +1,92 @@
-"""Evaluation of a tenth of a text and of all of it: peak memory, resident memory on the way, speed."""
+"""``seqmem eval`` of a tenth of a text and of all of it: peak memory, resident memory on the way, speed."""
 
 import resource
+import sys
 import tempfile
 import time
+from itertools import cycle, islice
 from pathlib import Path
+from subprocess import DEVNULL, run
 from typing import Any
 
 import click
-import numpy as np
 import torch
 from measure import in_new_process, report
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
-from seqmem.config import DataConfig, TokenizerConfig
-from seqmem.data.corpus import load_corpus
-from seqmem.data.tokenizer import Tokenizer
-from seqmem.models import build_model
-from seqmem.models.base import Output
-from seqmem.ops import bind
+from seqmem.config import DataConfig
+from seqmem.data.corpus import SPLITS, load_corpus
+from seqmem.models.base import CausalModel, Output
 from seqmem.train.device import peak_memory
-from seqmem.train.evaluate import evaluate
+from seqmem.train.evaluate import evaluate_run
 
-VOCAB_SIZE = 2048
-SIZE = dict(
-    vocab_size=VOCAB_SIZE,
-    num_layers=4,
-    d_model=128,
-    num_heads=2,
-    head_dim=64,
-    d_inner=512,
-    segment_len=128,
-    mem_len=128,
-    cmem_len=128,
-    compression_rate=4,
-    compression="mean",
-)
+FEW_BYTES = 5000  # to begin a run with
 
 
 @click.command()
 @click.option("--json", "json_path", is_flag=False, flag_value="-", help="Write JSON to this path, or print it.")
 @click.option("--backend", default="pytorch", show_default=True)
+@click.option("--model", default="compressive/bytes-cpu", show_default=True, help="A causal model and its size.")
 @click.option("--tokens", "num_tokens", type=click.IntRange(min=10), default=1_000_000, show_default=True)
-def streaming(json_path: str | None, backend: str, num_tokens: int) -> None:
-    """Random tokens, mapped from a file, through a Compressive Transformer with random weights, on Linux.
+def streaming(json_path: str | None, backend: str, model: str, num_tokens: int) -> None:
+    """A book of bytes, the King James Bible over and over, in one stream through a model trained for a step, on Linux.
 
-    Memory is what is resident in the process, in megabytes, mapped files and PyTorch itself included.
+    Memory is what is resident in the process, in megabytes, mapped files, the text and PyTorch itself included.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        in_new_process(write_text, Path(folder), num_tokens)
-        rows = {n: in_new_process(stream, Path(folder), n, backend) for n in (num_tokens // 10, num_tokens)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = {n: write_text(folder / str(n), n) for n in (num_tokens // 10, num_tokens)}
+        begin_run(folder / "run", texts[num_tokens // 10], model, backend)
+        rows = {n: in_new_process(stream, folder / "run", text, n) for n, text in texts.items()}
     ratio = rows[num_tokens]["peak_mb"] / rows[num_tokens // 10]["peak_mb"]
-    lines = [f"compressive, {', '.join(f'{key} {value}' for key, value in SIZE.items())}, backend {backend}"]
+    lines = [f"{model}, backend {backend}, {torch.get_num_threads()} threads"]
     lines.append(f"\n{'tokens':>12} {'tokens/s':>9} {'peak MB':>8}   MB after every tenth")
     for n, row in rows.items():
         tenths = " ".join(f"{megabytes:.0f}" for megabytes in row["resident_mb"])
         lines.append(f"{n:>12,} {row['tokens_per_second']:>9.0f} {row['peak_mb']:>8.1f}   {tenths}")
     lines.append(f"\npeak, all to a tenth: {ratio:.3f}")
-    report({"shape": SIZE | {"backend": backend}, "tokens": rows, "peak_ratio": ratio}, lines, json_path)
+    report({"model": model, "backend": backend, "tokens": rows, "peak_ratio": ratio}, lines, json_path)
 
 
-def write_text(folder: Path, num_tokens: int) -> None:
-    """A tokenizer trained on the first of the embedded books, and random tokens, BOS among them."""
-    book = load_corpus(DataConfig()).splits["train"][0].text
-    Tokenizer.train([book], TokenizerConfig(vocab_size=VOCAB_SIZE)).save(folder)
-    tokens = np.random.default_rng(0).integers(VOCAB_SIZE, size=num_tokens, dtype=np.uint16)
-    np.save(folder / "tokens.npy", tokens)
+def write_text(folder: Path, num_bytes: int) -> Path:
+    """A corpus with so many bytes to test on, and little else."""
+    books = "\n".join(document.text for document in load_corpus(DataConfig()).splits["train"]).encode(
+        "ascii", "replace"
+    )
+    for split in SPLITS:
+        (folder / split).mkdir(parents=True)
+        wanted = num_bytes if split == "test" else FEW_BYTES
+        (folder / split / "book.txt").write_bytes(bytes(islice(cycle(books), wanted)))
+    return folder
 
 
-def stream(folder: Path, num_tokens: int, backend: str) -> dict[str, Any]:
-    """Evaluate the first tokens of the text; what is measured, by name."""
-    torch.manual_seed(0)
-    tokens = np.load(folder / "tokens.npy", mmap_mode="r")[:num_tokens]
-    model = build_model("compressive", bind(backend), **SIZE)
-    resident: list[float] = []
+def begin_run(folder: Path, data: Path, model: str, backend: str) -> None:
+    """A step of training on bytes."""
+    name, _, size = model.partition("/")
+    settings = {"model.name": name, "model.size": size, "train.steps": 1, "train.warmup_steps": 0, "eval.batch_size": 1}
+    changes = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "seqmem", "train", "linear", "--run", str(folder), "--data", str(data), *changes]
+    run([*command, "--backend", backend], check=True, stdout=DEVNULL)
 
-    num_done = 1  # the first token is read but not predicted
 
-    def observe(_model: nn.Module, arguments: tuple[Tensor, ...], _out: Output) -> None:
+def stream(run: Path, data: Path, num_tokens: int) -> dict[str, Any]:
+    """Evaluate the run on the text; what is measured, by name."""
+    num_done, resident, times = 1, [], []  # the first token is read but not predicted
+
+    def observe(module: nn.Module, arguments: tuple[Tensor, ...], out: Output) -> None:
         nonlocal num_done
+        if not isinstance(module, CausalModel):
+            return
+        times.append(time.perf_counter())
         num_done += arguments[0].numel()
         if num_done * 10 // num_tokens > len(resident):
             resident.append(resident_memory())
 
-    model.register_forward_hook(observe)
-    start = time.perf_counter()
-    evaluate(model, tokens, Tokenizer.load(folder))
-    seconds = time.perf_counter() - start
+    register_module_forward_hook(observe)
+    evaluate_run(run, "test", data=data)
     return {
-        "tokens_per_second": num_tokens / seconds,
+        "tokens_per_second": num_done / (times[-1] - times[0]),
         "peak_mb": peak_memory(torch.device("cpu")),
         "resident_mb": resident,
     }
