@@ -68,11 +68,40 @@ def test_recipe_benchmark_times_steps_of_the_recipe_as_it_was_changed():
 
 
 def test_streaming_benchmark_measures_both_lengths_to_their_ends():
-    record = json.loads(run("tools/bench", "streaming", "--tokens", "4000", "--json"))
+    small = ["--model", "linear-transformer/tiny", "--tokens", "4000"]
+    record = json.loads(run("tools/bench", "streaming", *small, "--json"))
     short, long = record["tokens"]["400"], record["tokens"]["4000"]
     assert record["peak_ratio"] == long["peak_mb"] / short["peak_mb"]
     assert len(long["resident_mb"]) == 10
     assert min(long["tokens_per_second"], *long["resident_mb"]) > 0
+
+
+def test_crossover_benchmark_measures_every_layer_both_ways_and_draws(tmp_path: Path):
+    lengths = ["--length", "16", "--length", "300", "--seconds", "0"]
+    figure = tmp_path / "crossover.png"
+    record = json.loads(
+        run(
+            "tools/bench",
+            "crossover",
+            "--backend",
+            "pytorch",
+            *lengths,
+            "--rounds",
+            "1",
+            "--figure",
+            str(figure),
+            "--json",
+        )
+    )
+    costs = record["microseconds_a_token"]
+    assert list(costs) == [
+        f"{seen}, {way}" for seen in ("causal", "two-sided") for way in ("forward", "forward+backward")
+    ]
+    for name, layers in costs.items():
+        assert all(list(of_layer) == ["16"] for of_layer in layers.values())  # all took longer than no time
+        assert min(cost for of_layer in layers.values() for cost in of_layer.values()) > 0
+        assert len(record["crossings"][name]) == 2 * (len(layers) - 2)
+    assert figure.stat().st_size > 0
 
 
 def test_peers_are_listed():

@@ -50,6 +50,19 @@ class Linformer(PostNormEncoder):
         "base": dict(
             vocab_size=50265, max_len=512, num_layers=12, d_model=768, num_heads=12, d_inner=3072, num_slots=256
         ),
+        # Ours: the encoder of recipes/mlm with mixtures in place of windows.
+        "mlm-cpu": dict(
+            vocab_size=2048,
+            max_len=256,
+            num_layers=4,
+            d_model=128,
+            num_heads=4,
+            d_inner=512,
+            num_slots=64,
+            num_types=2,
+            dropout=0.0,
+            attention_dropout=0.0,
+        ),
     }
 
     config: LinformerConfig

@@ -55,3 +55,12 @@ def test_a_run_is_trained_measured_and_drawn_and_writes_nothing(seqmem, name: st
     compared = seqmem("compare", "run")
     assert compared.code == 1
     assert "is an encoder, which cannot generate; compare causal models" in compared.err
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_linformer_stands_in_as_wide_and_as_deep(name: str):
+    own, other = (load_recipe(name, size=size) for size in (None, "linformer"))
+    first, second = (objective_of(recipe).model_config(recipe).model_dump() for recipe in (own, other))
+    same = ("max_len", "num_layers", "d_model", "num_heads", "d_inner", "dropout", "init_std", "vocab_size")
+    assert [first[key] for key in same] == [second[key] for key in same]
+    assert (other.model["name"], other.train) == ("linformer", own.train)
