@@ -21,7 +21,8 @@ MIN_PIECES = 260
 class DataConfig(Section):
     """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
-    ``path`` is a folder or a single file; with tokenizer.kind = "bytes" the file may hold anything.
+    ``path`` is a folder or a single file; with tokenizer.kind = "bytes" the file may hold anything. Of FASTA
+    files, every record is a document.
 
     ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for. A recipe that comes
     without its data says in ``download`` where that is to be had.

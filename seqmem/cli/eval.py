@@ -25,7 +25,7 @@ class MemoryLength(click.ParamType):
     "--data",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Measure on this folder of .txt files or of sounds, or on this file.",
+    help="Measure on this folder of .txt or FASTA files or of sounds, or on this file.",
 )
 @click.option("--segment-len", type=click.IntRange(min=1), help="Tokens a call.  [default: the recipe's]")
 @click.option("--mem-len", type=MemoryLength(), metavar="N[,N]", help="Tokens of memory.  [default: the recipe's]")

@@ -1,9 +1,10 @@
-"""A corpus from one file, whose beginning is for training and whose end is for validation and test."""
+"""A corpus from one file: records, or a text whose end is for validation and test."""
 
 from pathlib import Path
 
 from seqmem.data.corpus import SPLITS, Corpus, Document
-from seqmem.data.folder import cut_each, read_text
+from seqmem.data.fasta import is_fasta
+from seqmem.data.folder import cut_each, read_documents, split_documents
 from seqmem.errors import SeqmemError
 
 
@@ -12,19 +13,23 @@ def load(path: Path, as_bytes: bool) -> Corpus:
 
     UTF-8 text is cut at line borders. ``as_bytes``, any file is cut after ``N * 90 // 100`` and ``N * 95 // 100`` of
     its N bytes, which of enwik8 and text8 gives the usual 90, 5 and 5 million; bytes that are not UTF-8 stand in the
-    text as ``surrogateescape`` has them.
+    text as ``surrogateescape`` has them. The records of a FASTA file are split as :func:`split_documents` says.
 
     Raises:
-        SeqmemError: too small a file; as text, one that is not UTF-8.
+        SeqmemError: too small a file; as text, one that is not UTF-8; as FASTA, one that cannot be read.
     """
-    if as_bytes:
-        splits, where = _cut_bytes(path), "by bytes"
+    if is_fasta(path):
+        documents = read_documents(path)
+        splits, how = split_documents(documents)
+        how = f"{len(documents)} records, {how}"
+    elif as_bytes:
+        splits, how = _cut_bytes(path), "cut 90/5/5 by bytes"
     else:
-        splits, where = cut_each([Document(path.stem, read_text(path))]), "at line borders"
+        splits, how = cut_each(read_documents(path)), "cut 90/5/5 at line borders"
     for split in SPLITS:
         if not splits[split]:
             raise SeqmemError(f"data file '{path}': too little text to make a {split} split; name a larger file")
-    return Corpus(path.name, f"File {path.resolve()}, cut 90/5/5 {where}.", splits)
+    return Corpus(path.name, f"File {path.resolve()}, {how}.", splits)
 
 
 def _cut_bytes(path: Path) -> dict[str, list[Document]]:

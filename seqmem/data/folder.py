@@ -1,8 +1,9 @@
-"""A corpus from a folder of .txt files: split by subfolders as PG-19 is, or split here in a fixed way."""
+"""A corpus from a folder of .txt or FASTA files: split by subfolders as PG-19 is, or split here in a fixed way."""
 
 from pathlib import Path
 
 from seqmem.data.corpus import SPLITS, Corpus, Document
+from seqmem.data.fasta import is_fasta, read_records
 from seqmem.errors import SeqmemError
 
 SUBFOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
@@ -10,26 +11,21 @@ PERIOD = 20
 
 
 def load(path: Path) -> Corpus:
-    """Read every ``*.txt`` of a folder as one UTF-8 document, byte for byte.
+    """Read every ``*.txt`` of a folder as one UTF-8 document, byte for byte, and every record of its FASTA files.
 
-    Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and perhaps ``test/`` hold the files, or they lie flat.
-    Of flat files, sorted by name, the tenth and the twentieth of every twenty go to validation and test; where there
-    are fewer than twenty, each file gives its first 90 % to train, the next 5 % to validation and the last 5 % to
-    test, cut at line borders.
+    Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and perhaps ``test/`` hold the files, or they lie flat,
+    and their documents, sorted by the names of their files, are split as :func:`split_documents` says.
 
     Raises:
-        SeqmemError: no such folder, no .txt in it, an empty or non-UTF-8 file, or too little text for a split.
+        SeqmemError: no such folder, no .txt or FASTA in it, an empty or non-UTF-8 file, records that cannot be read, or
+            too little text for a split.
     """
     if not path.is_dir():
         raise SeqmemError(f"data '{path}' does not exist; name a folder of .txt files, or a file")
     if any((path / name).is_dir() for names in SUBFOLDERS.values() for name in names):
         splits, how = {split: _subfolder(path, split) for split in SPLITS}, "split by subfolders"
     else:
-        documents = _documents(path)
-        if len(documents) < PERIOD:
-            splits, how = cut_each(documents), "each file cut 90/5/5"
-        else:
-            splits, how = _deal(documents), f"split by file: validation and test get one each of every {PERIOD}"
+        splits, how = split_documents(_documents(path))
     for split in ("train", "validation"):
         if not splits[split]:
             raise SeqmemError(f"data folder '{path}': too little text to make a {split} split; add more")
@@ -48,10 +44,19 @@ def _subfolder(path: Path, split: str) -> list[Document]:
 
 
 def _documents(folder: Path) -> list[Document]:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".txt" and file.is_file())
+    files = sorted(file for file in folder.iterdir() if file.is_file() and (is_fasta(file) or _is_text(file)))
     if not files:
-        raise SeqmemError(f"data folder '{folder}' holds no .txt file; put UTF-8 text files into it")
-    return [Document(file.stem, read_text(file)) for file in files]
+        raise SeqmemError(f"data folder '{folder}' holds no .txt file and no FASTA; put such files into it")
+    return [document for file in files for document in read_documents(file)]
+
+
+def _is_text(file: Path) -> bool:
+    return file.suffix.lower() == ".txt"
+
+
+def read_documents(file: Path) -> list[Document]:
+    """The records of a FASTA file; any other is one document of UTF-8."""
+    return read_records(file) if is_fasta(file) else [Document(file.stem, read_text(file))]
 
 
 def read_text(file: Path) -> str:
@@ -63,6 +68,17 @@ def read_text(file: Path) -> str:
     if not text.strip():
         raise SeqmemError(f"{file} is empty; remove it or give it text")
     return text
+
+
+def split_documents(documents: list[Document]) -> tuple[dict[str, list[Document]], str]:
+    """Documents by split, and how they were split in words.
+
+    The tenth and the twentieth of every twenty go to validation and test; where there are fewer than twenty, each
+    gives its first 90 % to train, the next 5 % to validation and the last 5 % to test, cut at line borders.
+    """
+    if len(documents) < PERIOD:
+        return cut_each(documents), "each document cut 90/5/5"
+    return _deal(documents), f"split by document: validation and test get one each of every {PERIOD}"
 
 
 def _deal(documents: list[Document]) -> dict[str, list[Document]]:
