@@ -16,6 +16,7 @@ _CAUSAL = {
     "linear-transformer": "seqmem.models.linear_transformer:LinearTransformer",
     "performer": "seqmem.models.linear_transformer:Performer",
     "reformer": "seqmem.models.reformer:Reformer",
+    "feedback": "seqmem.models.feedback:Feedback",
     "titans-lmm": "seqmem.models.titans:LongTermMemory",
     "titans-mac": "seqmem.models.titans:MemoryAsContext",
     "titans-mag": "seqmem.models.titans:MemoryAsGate",

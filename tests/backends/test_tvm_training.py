@@ -34,6 +34,7 @@ SIZES = {
     "titans-mac": {"segment_len": 20},
     "titans-mag": {},
     "titans-mal": {},
+    "feedback": {},
 }
 
 

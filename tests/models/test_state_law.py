@@ -96,6 +96,8 @@ MODELS = {
     "titans-mag": {"segment_len": 9},
     "titans-mag, no persistent vectors": {"num_persistent": 0, "memory_layers": (1,)},
     "titans-mal": {"segment_len": 9, "window": 5},
+    "feedback": {"segment_len": 7},
+    "feedback, long memory, three layers": {"segment_len": 5, "mem_len": 31, "num_layers": 3},
     "wavenet, conditioned": {"segment_len": 7, "initial_kernel": 1, "num_conditions": 3},
 }
 
@@ -154,6 +156,7 @@ STATEFUL = [
     "titans-lmm",
     "titans-mac",
     "titans-mal",
+    "feedback",
 ]
 
 
@@ -181,6 +184,7 @@ def test_rows_of_a_state_go_their_own_way(label, rows):
         "light-conv",
         "reformer",
         "titans-mac",
+        "feedback",
     ],
 )
 def test_state_survives_saving(label):
