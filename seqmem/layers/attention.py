@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear, linear
+from seqmem.layers.shortcut import Shortcut
 from seqmem.ops import Band, Ops
 from seqmem.ops.step import Affine, AttentionLayer, Distances, Norm
 
@@ -78,6 +79,9 @@ class Block(nn.Module):
     """Attention and feed-forward with residuals; post-LN: ``LN(x + f(x))``, or pre-LN: ``x + f(LN(x))``.
 
     Pre-LN normalises past inputs with the same LN as the present, as the authors' Transformer-XL code does.
+
+    Args:
+        weighted: of attention and of feed-forward, whether the shortcut around it has a weight; post-LN only.
     """
 
     def __init__(
@@ -87,12 +91,14 @@ class Block(nn.Module):
         d_model: int,
         dropout: float,
         pre_norm: bool,
+        weighted: tuple[bool, bool] = (False, False),
     ):
         super().__init__()
         self.attention = attention
         self.feed_forward = feed_forward
         self.attention_norm = nn.LayerNorm(d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model)
+        self.attention_shortcut, self.feed_forward_shortcut = (Shortcut(d_model, one) for one in weighted)
         self.dropout = nn.Dropout(dropout)
         self.pre_norm = pre_norm
 
@@ -134,6 +140,7 @@ class Block(nn.Module):
             num_keys,
             self.pre_norm,
             None if relative is None else Distances(relative.r, relative.u, relative.v),
+            (self.attention_shortcut.weight, self.feed_forward_shortcut.weight),
         )
 
     def _normed(self, x: Tensor, frozen: bool = False) -> Tensor:
@@ -155,8 +162,8 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B S H"] | None]:
         """The next layer's input; and the attention mass each key received, if asked."""
         attended, usage = self.attention(q, keys_values, band, valid, relative, with_usage)
-        x = x + self.dropout(attended)
+        x = self.attention_shortcut(x, self.dropout(attended))
         if self.pre_norm:
             return x + self.feed_forward(self.feed_forward_norm(x)), usage
         x = self.attention_norm(x)
-        return self.feed_forward_norm(x + self.feed_forward(x)), usage
+        return self.feed_forward_norm(self.feed_forward_shortcut(x, self.feed_forward(x))), usage

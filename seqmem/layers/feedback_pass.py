@@ -116,7 +116,8 @@ class Trace:
         levels = x.new_empty(depth + 1, num_tokens, batch, d_model)
         levels[0] = x
         widths = (width, width, d_model, d_inner)
-        return cls(levels, *(x.new_empty(depth, num_tokens, batch, size) for size in widths), torch.empty_like(x))
+        queries, attended, middles, inner = (x.new_empty(depth, num_tokens, batch, size) for size in widths)
+        return cls(levels, queries, attended, middles, inner, torch.empty_like(x))
 
 
 class Reader:

@@ -13,6 +13,7 @@ from seqmem.errors import SeqmemError
 from seqmem.layers.encoder_attention import EncoderAttention
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.masked_head import MaskedHead
+from seqmem.layers.shortcut import Shortcut
 from seqmem.models.encoder import Encoder, EncoderConfig
 from seqmem.ops import Ops
 
@@ -25,6 +26,7 @@ class PostNormEncoderConfig(EncoderConfig):
     d_inner: int = Field(gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
+    admin: bool = Field(False, description="Admin's weights of shortcuts, set by a first batch")
     norm_eps: float = Field(1e-5, gt=0)
     init_std: float = Field(0.02, gt=0)
 
@@ -45,13 +47,14 @@ class PostNormBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(c.d_model, c.norm_eps)
         self.feed_forward = feed_forward(c.d_model, c.d_inner, 0.0, partial(nn.GELU, gelu))
         self.feed_forward_norm = nn.LayerNorm(c.d_model, c.norm_eps)
+        self.attention_shortcut, self.feed_forward_shortcut = (Shortcut(c.d_model, c.admin) for _ in range(2))
         self.dropout = nn.Dropout(c.dropout)
 
     def forward(
         self, x: Float[Tensor, "B T d"], valid: Bool[Tensor, "B T"] | None, seen: Any
     ) -> Float[Tensor, "B T d"]:
-        x = self.attention_norm(x + self.dropout(self.attention(x, valid, seen)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        x = self.attention_norm(self.attention_shortcut(x, self.dropout(self.attention(x, valid, seen))))
+        return self.feed_forward_norm(self.feed_forward_shortcut(x, self.dropout(self.feed_forward(x))))
 
 
 class PostNormEncoder(Encoder):

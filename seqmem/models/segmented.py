@@ -82,7 +82,7 @@ class SegmentedTransformer(CausalModel):
         self.config = config
         self.ops = ops
         self.head = self._head()
-        self.blocks = nn.ModuleList(self._block() for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(self._block(layer) for layer in range(config.num_layers))
         self.final_norm = nn.LayerNorm(config.d_model) if config.pre_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
 
@@ -102,10 +102,12 @@ class SegmentedTransformer(CausalModel):
     def _blocks(self) -> Iterator[Block]:
         return cast(Iterator[Block], iter(self.blocks))
 
-    def _block(self) -> Block:
+    def _block(self, layer: int) -> Block:
         c = self.config
         attention = SelfAttention(c.d_model, c.num_heads, c.head_dim, c.attention_dropout, self.ops)
-        return Block(attention, feed_forward(c.d_model, c.d_inner, c.dropout), c.d_model, c.dropout, c.pre_norm)
+        weighted = (c.admin and layer > 0, c.admin)
+        inner = feed_forward(c.d_model, c.d_inner, c.dropout)
+        return Block(attention, inner, c.d_model, c.dropout, c.pre_norm, weighted)
 
     def reset_parameters(self) -> None:
         """The published initialisation: weights N(0, std), LN gains N(1, std), biases 0."""

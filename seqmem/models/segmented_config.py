@@ -27,12 +27,22 @@ class SegmentedConfig(HeadChoice):
     dropout: float = Field(0.0, ge=0, lt=1)
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     pre_norm: bool = Field(False, description="pre-LN blocks and a final LN; the papers are post-LN")
+    admin: bool = Field(
+        False,
+        description="Admin's weights of shortcuts, set by a first batch; but the first, which a norm precedes not",
+    )
     cutoffs: tuple[int, ...] = Field((), description="adaptive softmax clusters; plain softmax when empty")
     div_value: float = Field(1.0, ge=1)
     projected: Projected | None = Field(
         None, description="the adaptive softmax of Transformer-XL's authors; PyTorch's when absent"
     )
     init_std: float = Field(0.02, gt=0)
+
+    @model_validator(mode="after")
+    def _admin_is_post_norm(self):
+        if self.admin and self.pre_norm:
+            raise ValueError("admin = true is for post-LN; set pre_norm = false")
+        return self
 
     @model_validator(mode="after")
     def _levels_have_no_clusters(self):

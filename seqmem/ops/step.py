@@ -74,6 +74,7 @@ class AttentionLayer:
         heads: H and D.
         num_keys: keys that a token sees at most, itself included.
         pre_norm: ``x + f(norm(x))`` instead of ``norm(x + f(x))``.
+        shortcuts: what ``x`` is multiplied by before attention and before feed-forward are added; None for 1.
     """
 
     qkv: Affine
@@ -86,6 +87,7 @@ class AttentionLayer:
     num_keys: int
     pre_norm: bool
     distances: Distances | None = None
+    shortcuts: tuple[Float[Tensor, "d"] | None, Float[Tensor, "d"] | None] = (None, None)
 
     def __call__(
         self, x: Float[Tensor, "B d"], attended: Callable[[Float[Tensor, "B 3HD"]], Float[Tensor, "B HD"]]
@@ -95,11 +97,14 @@ class AttentionLayer:
         Args:
             attended: from the token's query, key and value to what its heads see; the key and value join the state.
         """
-        x = x + self.out(attended(self.qkv(self.attention_norm(x) if self.pre_norm else x)))
+        around_attention, around_feed_forward = self.shortcuts
+        seen = self.out(attended(self.qkv(self.attention_norm(x) if self.pre_norm else x)))
+        x = seen + (x if around_attention is None else x * around_attention)
         if self.pre_norm:
             return x + self.outer(self.inner(self.feed_forward_norm(x)).relu_())
         x = self.attention_norm(x)
-        return self.feed_forward_norm(x + self.outer(self.inner(x).relu_()))
+        found = self.outer(self.inner(x).relu_())
+        return self.feed_forward_norm(found + (x if around_feed_forward is None else x * around_feed_forward))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from seqmem.config import TrainConfig
 from seqmem.errors import SeqmemError
+from seqmem.layers.admin import profile
+from seqmem.state import State
 from seqmem.train.next_token import NEXT_TOKEN
-from seqmem.train.objective import Batches, M, Objective
+from seqmem.train.objective import Batch, Batches, M, Objective
 from seqmem.train.optim import build_optimizer, learning_rate
 from seqmem.train.precision import computing
 
@@ -81,6 +83,12 @@ class Session(Generic[M]):
         self._config = config
         self._memory = self._objective.init_state(model, config.batch_size)
 
+    def begin(self) -> None:
+        """Before the first step of all: have the model set what is for a first batch to set; steps read it again."""
+        place = self._batches.cursor
+        profile(self.model, lambda: self._losses(self._next()))
+        self._batches.cursor = place
+
     def step(self) -> dict[str, float]:
         """Train on the next batch; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
 
@@ -95,9 +103,7 @@ class Session(Generic[M]):
         accumulating = counters.step - self._config.update_every_after
         num_accumulated = self._config.update_every if accumulating > 0 else 1
 
-        batch = tuple(tensor.to(self.device) for tensor in self._batches.next())
-        with computing(self._config, self.device):
-            losses, memory = self._objective.losses(self.model, batch, self._memory)
+        losses, memory = self._losses(self._next())
         summands = torch.stack([*losses.values()])
         (summands.sum() / num_accumulated).backward()
         values = dict(zip(losses, summands.tolist(), strict=True))
@@ -113,6 +119,14 @@ class Session(Generic[M]):
         counters.recent_seconds += elapsed
         counters.seconds += elapsed
         return counters.norms
+
+    def _next(self) -> Batch:
+        return tuple(tensor.to(self.device) for tensor in self._batches.next())
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], State]:
+        """A batch's losses, and the memory after it."""
+        with computing(self._config, self.device):
+            return self._objective.losses(self.model, batch, self._memory)
 
     def _update(self) -> None:
         """Change the weights by the gradient accumulated so far, each group of parameters clipped by its own norm."""

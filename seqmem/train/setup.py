@@ -100,6 +100,8 @@ def start_session(
         session.restore(checkpoint)
     elif recipe.train.init:
         _begin_with(model, recipe.train.init, objective, ops)
+    else:
+        session.begin()
     return session
 
 

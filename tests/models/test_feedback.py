@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqmem.errors import SeqmemError
 from seqmem.layers.feedback import FeedbackBlock
 from seqmem.layers.positions import sinusoid
-from seqmem.models import build_model, model_config
+from seqmem.models import build_model
 from seqmem.models.feedback import Feedback
 from seqmem.ops import bind
 
@@ -76,7 +75,7 @@ def test_values_and_gradients(overrides):
     ]
     for (name, _), ours, theirs in zip(model.named_parameters(), *gradients, strict=True):
         if theirs is None:
-            assert name == "head.bias" and ours is None
+            assert (name, ours) == ("head.bias", None)
         else:
             torch.testing.assert_close(ours, theirs, msg=lambda text, name=name: f"{name}: {text}")
 

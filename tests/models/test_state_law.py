@@ -32,6 +32,7 @@ MODELS = {
         "mem_len": {"long": 13, "short": 2, "layers": "last-1"},
         "attention_range": (4, -1),
     },
+    "transformer-xl, Admin": {"segment_len": 6, "mem_len": 9, "num_layers": 3, "admin": True},
     "compressive": {"segment_len": 6, "mem_len": 6, "cmem_len": 5, "compression_rate": 2},
     "compressive, zeros, remainder": {
         "segment_len": 7,
