@@ -10,6 +10,7 @@ from seqmem.convert import folder
 from seqmem.convert.architecture import Architecture
 from seqmem.convert.table import of_model
 from seqmem.convert.target import new_folder
+from seqmem.models.fold import fold_admin
 from seqmem.ops import bind
 from seqmem.train.checkpoint import find_checkpoint, load_from, read_config
 
@@ -25,7 +26,7 @@ def export_hf(path: Path, out: Path) -> list[str]:
     checkpoint = find_checkpoint(path)
     about = read_config(checkpoint)
     architecture = of_model(about["model"]["name"])
-    model = load_from(architecture.registry, checkpoint, bind("pytorch"))
+    model = fold_admin(load_from(architecture.registry, checkpoint, bind("pytorch")))
     kept = about.get("hugging_face", {})
     theirs = architecture.their_config(model.config, kept)
     tensors = their_tensors(architecture, model, theirs)

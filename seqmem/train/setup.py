@@ -125,7 +125,10 @@ def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -
     """The recipe's causal model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
     objective = NextToken()
     model = _new_model(recipe, objective, objective.model_config(recipe, vocab_size), ops)
-    return Session(model, TokenStream(tokens, recipe.train.batch_size, model.config.unroll_len), recipe.train)
+    stream = TokenStream(tokens, recipe.train.batch_size, model.config.unroll_len)
+    session = Session(model, stream, recipe.train)
+    session.begin()
+    return session
 
 
 def _new_model(recipe: Recipe, objective: Objective[M], config: Any, ops: Ops) -> M:

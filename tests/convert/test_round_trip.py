@@ -62,6 +62,21 @@ def test_shards_are_one_folder(theirs, tmp_path: Path):
     assert_same(weights(tmp_path / "ours"), weights(tmp_path / "whole"))
 
 
+def test_admin_is_folded_on_the_way_out(tmp_path: Path):
+    torch.manual_seed(0)
+    model = build_encoder("bigbird/tiny", bind("pytorch"), admin=True).eval()
+    for name, parameter in model.named_parameters():
+        torch.nn.init.uniform_(parameter, *((0.5, 2.0) if "_shortcut" in name else (-0.2, 0.2)))
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    write_model(ours, "bigbird", model)
+    export_hf(ours, tmp_path / "theirs")
+    import_hf(tmp_path / "theirs", tmp_path / "back")
+    back, ids = seqmem.load_encoder(tmp_path / "back"), torch.arange(20)[None]
+    assert not back.config.admin
+    torch.testing.assert_close(back(ids), model(ids), atol=1e-4, rtol=1e-4)
+
+
 TIES = {
     "longformer": {
         "lm_head.decoder.weight": "longformer.embeddings.word_embeddings.weight",

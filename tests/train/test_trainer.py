@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 import seqmem
 from seqmem.config import Recipe
 from seqmem.errors import SeqmemError
+from seqmem.layers.admin import profile
+from seqmem.train import session
 from seqmem.train.checkpoint import find_checkpoint, load, load_recipe_of, load_tokenizer
 from seqmem.train.session import Session
 from seqmem.train.trainer import train
@@ -162,6 +164,21 @@ def test_other_kinds_of_state_resume_bit_for_bit(recipe, tmp_path, console, monk
     at_step(monkeypatch, 5, interrupt)
     train(other, tmp_path / "interrupted", console=console)
     assert final_state(train(other, tmp_path / "interrupted", console=console)) == final_state(whole)
+
+
+def test_admin_is_set_by_the_first_batch_and_never_again(recipe, tmp_path, console, monkeypatch):
+    profiled = []
+    monkeypatch.setattr(session, "profile", lambda *args: profiled.append(args) or profile(*args))
+    deep = recipe.model_copy(update={"model": {**recipe.model, "num_layers": 3, "admin": True}})
+    whole = train(deep, tmp_path / "whole", console=console)
+    assert len(profiled) == 1
+    omegas = [tensor for name, tensor in load(whole).state_dict().items() if "_shortcut" in name]
+    assert len(omegas) == 5
+    assert not any(torch.allclose(omega, torch.ones(()), atol=0.1) for omega in omegas)
+    at_step(monkeypatch, 5, interrupt)
+    train(deep, tmp_path / "interrupted", console=console)
+    assert final_state(train(deep, tmp_path / "interrupted", console=console)) == final_state(whole)
+    assert len(profiled) == 2
 
 
 @pytest.mark.parametrize(("stop", "number"), [(crash, 7), (crash, 11), (interrupt, 6), (interrupt, 7)])
