@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.feed_forward import feed_forward
 from seqmem.layers.feedback_gradient import Recurrence
-from seqmem.layers.feedback_pass import NORM_EPS, Dropped, LayerWeights, Reader, SharedWeights
+from seqmem.layers.feedback_pass import NORM_EPS, LayerWeights, Reader, SharedWeights
 from seqmem.layers.positions import sinusoid
 from seqmem.ops.autocast import suspended
 
@@ -110,8 +110,9 @@ class FeedbackLayers(nn.Module):
             norm.weight, norm.bias, self.keys_values.weight, self.mix.softmax(0), self.u, self.v, relative
         )
 
-    def _masks(self, x: Float[Tensor, "B T d"]) -> Dropped:
+    def _masks(self, x: Float[Tensor, "B T d"]) -> tuple[Tensor, ...]:
+        """Of :class:`Dropped`, ``[T, L, B, width]`` each."""
         batch, num_tokens, d_model = x.shape
         d_inner = next(self._blocks()).weights().inner.shape[0]
-        ones = (x.new_ones(len(self.blocks), num_tokens, batch, width) for width in (d_model, d_inner, d_model))
-        return Dropped(*(nn.functional.dropout(mask, self.dropout, inplace=True) for mask in ones))
+        ones = (x.new_ones(num_tokens, len(self.blocks), batch, width) for width in (d_model, d_inner, d_model))
+        return tuple(nn.functional.dropout(mask, self.dropout, inplace=True) for mask in ones)

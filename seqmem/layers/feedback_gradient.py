@@ -1,11 +1,12 @@
 """The gradient of a Feedback Transformer's tokens, by hand.
 
 Backwards through time each token needs only the gradients of vectors. Those of matrices are sums over tokens: they wait
-until the end, where each is one large product. Gradients of a token's keys and values are gathered in columns, all
-layers' at once.
+until the end, where each is one large product. Gradients of keys and values are gathered in columns, those from all
+layers of a token at once.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,10 +18,11 @@ from seqmem.layers.feedback_pass import (
     Columns,
     Dropped,
     LayerWeights,
+    Passed,
     Reader,
     SharedWeights,
-    Trace,
     attention,
+    kept,
     queries,
 )
 
@@ -30,190 +32,260 @@ aten = torch.ops.aten
 class Recurrence(torch.autograd.Function):
     """``(x [T, B, d], past [B, P, 2, H, D], depth, *weights, *masks) -> (hidden, memories)``, both ``[T, B, d]``.
 
-    Once differentiable. ``weights`` are the shared ones, then each layer's; masks of dropout may be left out.
+    Once differentiable. ``weights`` are the shared ones, then each layer's; masks of dropout ``[T, L, B, width]`` may
+    be left out.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, past: Tensor, depth: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        shared, layers, dropped = _named(depth, tensors)
+        shared, layers, masks = _named(depth, tensors)
         columns = Columns.of(past, len(x))
-        trace = Reader(shared, layers, for_many=True)(x, columns, dropped)
+        reader = Reader(shared, layers, for_many=True)
+        read = [
+            reader(token, columns, dropped) for token, dropped in zip(x, _by_token(masks, len(x), depth), strict=True)
+        ]
+        memories = torch.stack([memory for _, memory in read])
+        trace = _stacked([passed for passed, _ in read])
         ctx.depth = depth
-        ctx.save_for_backward(*tensors, columns.both, *vars(trace).values())
-        return trace.levels[-1].clone(), trace.memories.clone()
+        ctx.save_for_backward(x, columns.both, memories, *trace, *tensors)
+        return trace.output[:, -1].clone(), memories.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, for_hidden: Tensor, for_memories: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, both = ctx.saved_tensors[:-6]
-        shared, layers, dropped = _named(ctx.depth, tensors)
-        gradient = Gradient(shared, layers, both, Trace(*ctx.saved_tensors[-6:]), dropped)
-        x, past = gradient.back(for_hidden, for_memories)
+        x, both, memories, *others = ctx.saved_tensors
+        size = len(Passed._fields)
+        shared, layers, masks = _named(ctx.depth, others[size:])
+        gradient = Gradient(shared, layers, both, x, memories, Passed(*others[:size]))
+        for_x, for_past = gradient.back(for_hidden, for_memories, _by_token(masks, len(x), ctx.depth))
         weights = [*gradient.of_shared(), *(grad for layer in range(ctx.depth) for grad in gradient.of_layer(layer))]
-        return x, past, None, *weights, *[None] * (len(tensors) - len(weights))
+        return for_x, for_past, None, *weights, *[None] * len(masks)
 
 
-def _named(
-    depth: int, tensors: tuple[Tensor, ...] | list[Tensor]
-) -> tuple[SharedWeights, tuple[LayerWeights, ...], Dropped | None]:
+def _named(depth: int, tensors: Sequence[Tensor]) -> tuple[SharedWeights, tuple[LayerWeights, ...], tuple[Tensor, ...]]:
     """Weights and masks by name."""
     num_shared, size = len(SharedWeights._fields), len(LayerWeights._fields)
     ends = [num_shared + layer * size for layer in range(depth + 1)]
     layers = tuple(LayerWeights(*tensors[begin : begin + size]) for begin in ends[:-1])
     masks = tensors[ends[-1] :]
-    return SharedWeights(*tensors[:num_shared]), layers, Dropped(*masks) if masks else None
+    return SharedWeights(*tensors[:num_shared]), layers, tuple(masks)
+
+
+def _by_token(masks: Sequence[Tensor], num_tokens: int, depth: int) -> list[list[Dropped]]:
+    """Masks of each token in each layer."""
+    if not masks:
+        return [[Dropped()] * depth] * num_tokens
+    return [[Dropped(*layer) for layer in zip(*token, strict=True)] for token in zip(*masks, strict=True)]
+
+
+def _stacked(passed: Sequence[Sequence[Any]]) -> Any:
+    """Records ``[T][L]`` of tensors as a record of tensors ``[T, L, ...]``."""
+    rows = [record for token in passed for record in token]
+    return type(rows[0])(*(torch.stack(part).unflatten(0, (len(passed), -1)) for part in zip(*rows, strict=True)))
+
+
+class Gradients(NamedTuple):
+    """In a layer, of what each matrix gives and of what each norm does.
+
+    Args:
+        place: the part of ``query`` that comes by way of positions.
+    """
+
+    query: Tensor
+    place: Tensor
+    attended: Tensor
+    inner: Tensor
+    outer: Tensor
+    normed_input: Tensor
+    normed_middle: Tensor
+
+
+class Seen(NamedTuple):
+    """What keys, values and positions will need of a layer's attention, ``[H * B, 1, n or D]``."""
+
+    for_scores: Tensor
+    content: Tensor
+    place: Tensor
+    probs: Tensor
+    for_attended: Tensor
 
 
 class Gradient:
-    """Of what :class:`Reader` has read; :meth:`back` comes first."""
+    """Of what a :class:`Reader` has read; :meth:`back` comes first.
+
+    Args:
+        both: of :class:`Columns`, with those of the tokens.
+        x, memories: of the tokens, ``[T, B, d]``.
+        trace: ``[T, L, B, width]`` each.
+    """
 
     def __init__(
         self,
         shared: SharedWeights,
         layers: tuple[LayerWeights, ...],
         both: Float[Tensor, "2 H B N D"],
-        trace: Trace,
-        dropped: Dropped | None,
+        x: Tensor,
+        memories: Tensor,
+        trace: Passed,
     ):
-        self.shared, self.layers, self.trace, self.dropped = shared, layers, trace, dropped
-        self.both = both
+        self.shared, self.layers, self.both, self.trace = shared, layers, both, trace
         self.for_both = torch.zeros_like(both)
-        self.for_relative = torch.zeros_like(shared.relative.transpose(0, 1), memory_format=torch.contiguous_format)
-        # Of what the matrices give, and of what the norms do.
-        self.for_queries, self.for_attended = torch.empty_like(trace.queries), torch.empty_like(trace.middles)
-        self.for_places = torch.empty_like(trace.queries)
-        self.for_inner, self.for_outer = torch.empty_like(trace.inner), torch.empty_like(trace.middles)
-        self.for_normed_levels, self.for_normed_middles = (torch.empty_like(trace.middles) for _ in range(2))
-        num_tokens, batch, _ = trace.memories.shape
-        self.for_keys_values = trace.memories.new_empty(num_tokens, batch, len(shared.keys_values))
-        self.for_memories = torch.empty_like(trace.memories)
-        self.levels, self.middles, self.memories = (
-            _Normed(x) for x in (trace.levels[:-1], trace.middles, trace.memories)
-        )
+        num_distances, *heads = shared.relative.shape
+        self.for_relative = both.new_zeros(heads[0], num_distances, heads[1])
+        self.levels = torch.cat([x[:, None], trace.output], 1)
+        self.inputs, self.middles = Normed.of(self.levels[:, :-1]), Normed.of(trace.middle)
+        self.memories = Normed.of(memories)
 
-    def back(self, for_hidden: Tensor, for_memories: Tensor) -> tuple[Tensor, Tensor]:
+    def back(
+        self, for_hidden: Tensor, for_memories: Tensor, dropped: Sequence[Sequence[Dropped]]
+    ) -> tuple[Tensor, Tensor]:
         """Gradients of x and of the past's keys and values."""
         num_tokens = len(for_hidden)
         num_past = self.both.shape[3] - num_tokens
-        for_x = torch.empty_like(for_hidden)
-        for token in reversed(range(num_tokens)):
-            used = num_past + token
-            for_memory = for_memories[token] + self._of_memory(token, used)
-            self.for_memories[token] = for_memory
-            for_x[token] = self._through_layers(token, used, for_hidden[token], for_memory)
-        return for_x, self.for_both[..., :num_past, :].permute(2, 3, 0, 1, 4)
+        inputs, middles = self.inputs.rows(), self.middles.rows()
+        trace = [list(zip(*token, strict=True)) for token in zip(self.trace.query, self.trace.inner, strict=True)]
+        for_x, found, memories, keys_values = [], [], [], []
+        for token, memory in reversed([*enumerate(self.memories.rows())]):
+            column = num_past + token
+            keys_values.append(self.for_both[..., column, :].permute(2, 0, 1, 3).flatten(1))
+            for_memory = memory.back(keys_values[-1] @ self.shared.keys_values, self.shared.norm)
+            memories.append(for_memories[token] + for_memory)
+            layers = list(zip(trace[token], inputs[token].rows(), middles[token].rows(), strict=True))
+            grad, gradients = self._through_layers(layers, column, for_hidden[token], memories[-1], dropped[token])
+            for_x.append(grad)
+            found.append(gradients)
+        self.found: Gradients = _stacked(found[::-1])
+        self.for_memories, self.for_keys_values = torch.stack(memories[::-1]), torch.stack(keys_values[::-1])
+        return torch.stack(for_x[::-1]), self.for_both[..., :num_past, :].permute(2, 3, 0, 1, 4)
 
-    def _of_memory(self, token: int, column: int) -> Float[Tensor, "B d"]:
-        """The memory's gradient, by way of its key and value."""
-        keys_values = self.for_both[..., column, :].permute(2, 0, 1, 3).flatten(1)
-        self.for_keys_values[token] = keys_values
-        return self.memories.back(keys_values @ self.shared.keys_values, self.shared.norm, token)
+    def _through_layers(
+        self,
+        layers: Sequence[tuple[Any, "Normed", "Normed"]],
+        column: int,
+        grad: Float[Tensor, "B d"],
+        for_memory: Float[Tensor, "B d"],
+        dropped: Sequence[Dropped],
+    ) -> tuple[Float[Tensor, "B d"], list[Gradients]]:
+        """The gradient of a token's embedding, and those in its layers.
 
-    def _through_layers(self, token: int, used: int, grad: Tensor, for_memory: Tensor) -> Float[Tensor, "B d"]:
-        """The gradient of the token's embedding."""
-        shared, trace, dropped = self.shared, self.trace, self.dropped
+        Args:
+            layers: query and inner vector, input and middle of each.
+            column: of the token's own memory.
+        """
+        shared = self.shared
         window = len(shared.relative)
-        near = slice(max(0, used - window), used)
+        near = slice(max(0, column - window), column)
         keys, values = self.both[..., near, :].flatten(1, 2)
         relative = shared.relative[window - keys.shape[1] :].permute(1, 2, 0)
-        shares = shared.mix[:, None, None] * for_memory
+        shares = (shared.mix[:, None, None] * for_memory).unbind()
         grad = grad + shares[-1]
-        seen = []
-        for layer in reversed(range(len(self.layers))):
-            at, weights = (layer, token), self.layers[layer]
-            self.for_outer[at] = grad * dropped.outer[at] if dropped else grad
-            inner = aten.threshold_backward(self.for_outer[at] @ weights.outer, trace.inner[at], 0)
-            self.for_inner[at] = inner * dropped.inner[at] if dropped else inner
-            self.for_normed_middles[at] = self.for_inner[at] @ weights.inner
-            grad = grad + self.middles.back(self.for_normed_middles[at], weights.norm, *at)
-            self.for_attended[at] = grad * dropped.attended[at] if dropped else grad
-            seen.append(self._of_attention(at, self.for_attended[at] @ weights.out, keys, values, relative))
-            self.for_normed_levels[at] = self.for_queries[at] @ weights.query
-            grad = grad + self.levels.back(self.for_normed_levels[at], shared.norm, *at) + shares[layer]
-        self._gather(near, *(torch.cat(parts, 1) for parts in zip(*seen, strict=True)))
-        return grad
+        found, seen = [], []
+        for layer in reversed(range(len(layers))):
+            (query, inner), x, middle = layers[layer]
+            weights, masks = self.layers[layer], dropped[layer]
+            for_outer = kept(grad, masks.outer)
+            for_inner = kept(aten.threshold_backward(for_outer @ weights.outer, inner, 0), masks.inner)
+            for_normed_middle = for_inner @ weights.inner
+            grad = grad + middle.back(for_normed_middle, weights.norm)
+            for_out = kept(grad, masks.attended)
+            for_query, for_place, met = self._of_attention(query, for_out @ weights.out, keys, values, relative)
+            for_normed = for_query @ weights.query
+            grad = grad + x.back(for_normed, shared.norm) + shares[layer]
+            seen.append(met)
+            found.append(Gradients(for_query, for_place, for_out, for_inner, for_outer, for_normed, for_normed_middle))
+        self._gather(near, Seen(*(torch.cat(parts, 1) for parts in zip(*seen, strict=True))))
+        return grad, found[::-1]
 
     def _of_attention(
-        self, at: tuple[int, int], grad: Float[Tensor, "B HD"], keys: Tensor, values: Tensor, relative: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Queries' gradients; what keys, values and positions will need comes back, ``[HB, 1, n or D]`` each."""
-        num_heads, width = self.shared.u.shape
-        content, place = queries(self.trace.queries[at], self.shared)
+        self, query: Float[Tensor, "B HD"], grad: Float[Tensor, "B HD"], keys: Tensor, values: Tensor, relative: Tensor
+    ) -> tuple[Tensor, Tensor, Seen]:
+        """The query's gradient, the part of it that comes by way of positions, and what is left to gather."""
+        content, place = queries(query, self.shared)
         probs = attention(content, place, keys, relative)
-        grad = grad.unflatten(1, (num_heads, width)).transpose(0, 1).flatten(0, 1)[:, None]
-        scores = aten._softmax_backward_data(torch.bmm(grad, values.transpose(1, 2)), probs, -1, probs.dtype)
-        by_key = torch.bmm(scores, keys).view(content.shape)
-        by_place = torch.bmm(scores.view(*content.shape[:2], relative.shape[2]), relative.transpose(1, 2))
-        scale = width**-0.5
-        self.for_places[at] = (by_place * scale).transpose(0, 1).flatten(1)
-        self.for_queries[at] = ((by_key + by_place) * scale).transpose(0, 1).flatten(1)
-        return scores, content.flatten(0, 1)[:, None], place.flatten(0, 1)[:, None], probs, grad
+        grad = grad.view(query.shape[0], *self.shared.u.shape).transpose(0, 1).flatten(0, 1)[:, None]
+        for_scores = aten._softmax_backward_data(torch.bmm(grad, values.transpose(1, 2)), probs, -1, probs.dtype)
+        by_key = torch.bmm(for_scores, keys).view(content.shape)
+        by_place = torch.bmm(for_scores.view(*content.shape[:2], keys.shape[1]), relative.transpose(1, 2))
+        for_query, for_place = (torch.stack([by_key + by_place, by_place]) * place.shape[2] ** -0.5).transpose(1, 2)
+        met = Seen(for_scores, content.flatten(0, 1)[:, None], place.flatten(0, 1)[:, None], probs, grad)
+        return for_query.flatten(1), for_place.flatten(1), met
 
-    def _gather(self, near: slice, scores: Tensor, content: Tensor, place: Tensor, probs: Tensor, grad: Tensor) -> None:
-        """What a token's attention in all L layers adds to keys, values and positions; ``[HB, L, n or D]`` each."""
-        num_keys = near.stop - near.start
+    def _gather(self, near: slice, seen: Seen) -> None:
+        """What a token's attention in all layers adds to the gradients of keys, values and positions."""
         for_keys, for_values = self.for_both[..., near, :].flatten(1, 2)
-        for_keys.baddbmm_(scores.transpose(1, 2), content)
-        for_values.baddbmm_(probs.transpose(1, 2), grad)
-        num_heads, _, width = self.for_relative.shape
-        place = place.reshape(num_heads, -1, width)
-        places = self.for_relative[:, self.for_relative.shape[1] - num_keys :]
-        places.baddbmm_(scores.reshape(*place.shape[:2], num_keys).transpose(1, 2), place)
+        for_keys.baddbmm_(seen.for_scores.transpose(1, 2), seen.content)
+        for_values.baddbmm_(seen.probs.transpose(1, 2), seen.for_attended)
+        num_heads, num_distances, width = self.for_relative.shape
+        num_keys = near.stop - near.start
+        place = seen.place.reshape(num_heads, -1, width)
+        for_scores = seen.for_scores.reshape(num_heads, place.shape[1], num_keys)
+        self.for_relative[:, num_distances - num_keys :].baddbmm_(for_scores.transpose(1, 2), place)
 
     def of_shared(self) -> SharedWeights:
         """Gradients of the shared weights."""
-        shared, trace = self.shared, self.trace
-        normed = self.for_keys_values @ shared.keys_values
-        (levels, levels_bias), (memories, memories_bias) = (
-            self.levels.weights(self.for_normed_levels),
-            self.memories.weights(normed),
+        shared, found = self.shared, self.found
+        norms = (
+            self.inputs.weights(found.normed_input),
+            self.memories.weights(self.for_keys_values @ shared.keys_values),
         )
-        by_place = self.for_places.flatten(0, 2).sum(0).view_as(shared.v)
+        gain, bias = (first + second for first, second in zip(*norms, strict=True))
+        by_query, by_place = (grad.flatten(0, 2).sum(0).view_as(shared.u) for grad in (found.query, found.place))
         return SharedWeights(
-            levels + memories,
-            levels_bias + memories_bias,
+            gain,
+            bias,
             _of_matrix(self.for_keys_values, self.memories.affine(shared.norm, shared.norm_bias)),
-            torch.einsum("tbd,ltbd->l", self.for_memories, trace.levels),
-            self.for_queries.flatten(0, 2).sum(0).view_as(shared.u) - by_place,
+            torch.einsum("tbd,tlbd->l", self.for_memories, self.levels),
+            by_query - by_place,
             by_place,
             self.for_relative.transpose(0, 1),
         )
 
     def of_layer(self, layer: int) -> LayerWeights:
         """Gradients of a layer's weights."""
-        shared, weights, trace = self.shared, self.layers[layer], self.trace
-        middles, for_normed = self.middles.layer(layer), self.for_normed_middles[layer]
+        shared, weights = self.shared, self.layers[layer]
+        trace, found = Passed(*(x[:, layer] for x in self.trace)), Gradients(*(x[:, layer] for x in self.found))
+        inputs, middles = self.inputs.at(slice(None), layer), self.middles.at(slice(None), layer)
         return LayerWeights(
-            _of_matrix(self.for_queries[layer], self.levels.layer(layer).affine(shared.norm, shared.norm_bias)),
-            _of_matrix(self.for_attended[layer], trace.attended[layer]),
-            *middles.weights(for_normed),
-            _of_matrix(self.for_inner[layer], middles.affine(weights.norm, weights.norm_bias)),
-            self.for_inner[layer].flatten(0, 1).sum(0),
-            _of_matrix(self.for_outer[layer], trace.inner[layer]),
-            self.for_outer[layer].flatten(0, 1).sum(0),
+            _of_matrix(found.query, inputs.affine(shared.norm, shared.norm_bias)),
+            _of_matrix(found.attended, trace.attended),
+            *middles.weights(found.normed_middle),
+            _of_matrix(found.inner, middles.affine(weights.norm, weights.norm_bias)),
+            found.inner.flatten(0, 1).sum(0),
+            _of_matrix(found.outer, trace.inner),
+            found.outer.flatten(0, 1).sum(0),
         )
 
 
-class _Normed:
-    """Vectors ``[..., d]``, normalised, before gain and bias."""
+class Normed(NamedTuple):
+    """Vectors ``x [..., d]``, themselves normalised, before gain and bias, and how."""
 
-    def __init__(self, x: Tensor):
-        self.x = x
-        self.normed, self.mean, self.rstd = torch.native_layer_norm(x, x.shape[-1:], None, None, NORM_EPS)
+    x: Tensor
+    normed: Tensor
+    mean: Tensor
+    rstd: Tensor
 
-    def layer(self, layer: int) -> "_Normed":
-        """Those of a layer."""
-        found = object.__new__(_Normed)
-        for name, tensor in vars(self).items():
-            setattr(found, name, tensor[layer])
-        return found
+    @classmethod
+    def of(cls, x: Tensor) -> "Normed":
+        """Normalise."""
+        return cls(x, *torch.native_layer_norm(x, x.shape[-1:], None, None, NORM_EPS))
 
-    def back(self, grad: Tensor, gain: Tensor, *at: int) -> Tensor:
-        """Gradient of the vectors ``x[at]``."""
-        x, mean, rstd = self.x[at], self.mean[at], self.rstd[at]
-        return aten.native_layer_norm_backward(grad, x, x.shape[-1:], mean, rstd, gain, None, [True, False, False])[0]
+    def at(self, *index: Any) -> "Normed":
+        """Some of them."""
+        return Normed(*(tensor[index] for tensor in self))
+
+    def rows(self) -> "list[Normed]":
+        """Each of the first axis."""
+        return [Normed(*row) for row in zip(*self, strict=True)]
+
+    def back(self, grad: Tensor, gain: Tensor) -> Tensor:
+        """The vectors' gradient."""
+        size = self.x.shape[-1:]
+        return aten.native_layer_norm_backward(
+            grad, self.x, size, self.mean, self.rstd, gain, None, [True, False, False]
+        )[0]
 
     def affine(self, gain: Tensor, bias: Tensor) -> Tensor:
+        """Normalised, with gain and bias."""
         return self.normed * gain + bias
 
     def weights(self, grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,10 @@
 """Tokens through all layers of a Feedback Transformer, one after the other: the products, without autograd."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,11 +47,11 @@ class SharedWeights(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Masks of dropout, scaled, ``[L, T, B, width]``: of what attention gives, within the feed-forward, of its end."""
+    """Masks of dropout, scaled, ``[..., B, width]``: of what attention gives, within the feed-forward, of its end."""
 
-    attended: Tensor
-    inner: Tensor
-    outer: Tensor
+    attended: Tensor | None = None
+    inner: Tensor | None = None
+    outer: Tensor | None = None
 
 
 @dataclass
@@ -89,35 +89,21 @@ class Columns:
         return near[0], near[1]
 
 
-@dataclass
-class Trace:
-    """What tokens were in every layer, as their gradients need it.
+class Passed(NamedTuple):
+    """What a token was in a layer.
 
     Args:
-        levels: the embedding and the layers' outputs, ``[L + 1, T, B, d]``.
-        queries, attended: ``[L, T, B, H * D]``.
-        middles: between a layer's attention and its feed-forward, ``[L, T, B, d]``.
-        inner: after the activation and dropout, ``[L, T, B, d_inner]``.
-        memories: ``[T, B, d]``.
+        query, attended: ``[B, H * D]``.
+        middle: between attention and feed-forward, ``[B, d]``.
+        inner: after activation and dropout, ``[B, d_inner]``.
+        output: the next layer's input, ``[B, d]``.
     """
 
-    levels: Tensor
-    queries: Tensor
+    query: Tensor
     attended: Tensor
-    middles: Tensor
+    middle: Tensor
     inner: Tensor
-    memories: Tensor
-
-    @classmethod
-    def of(cls, x: Float[Tensor, "T B d"], layers: tuple[LayerWeights, ...]) -> "Trace":
-        """Of tokens that are still to go through the layers."""
-        depth, (num_tokens, batch, d_model) = len(layers), x.shape
-        d_inner, width = layers[0].inner.shape[0], layers[0].query.shape[0]
-        levels = x.new_empty(depth + 1, num_tokens, batch, d_model)
-        levels[0] = x
-        widths = (width, width, d_model, d_inner)
-        queries, attended, middles, inner = (x.new_empty(depth, num_tokens, batch, size) for size in widths)
-        return cls(levels, queries, attended, middles, inner, torch.empty_like(x))
+    output: Tensor
 
 
 class Reader:
@@ -127,7 +113,7 @@ class Reader:
         for_many: whether so many tokens are to come that the weights are worth being laid out anew for them.
     """
 
-    def __init__(self, shared: SharedWeights, layers: tuple[LayerWeights, ...], for_many: bool):
+    def __init__(self, shared: SharedWeights, layers: Sequence[LayerWeights], for_many: bool):
         def affine(weight: Tensor, bias: Tensor | None = None) -> Affine:
             return Affine(weight, bias).for_few_rows() if for_many else Affine(weight, bias)
 
@@ -138,40 +124,42 @@ class Reader:
         ]
         self.keys_values = affine(shared.keys_values)
 
-    def __call__(self, x: Float[Tensor, "T B d"], columns: Columns, dropped: Dropped | None = None) -> Trace:
-        """Read T tokens; their memories join the columns."""
-        trace = Trace.of(x, self.layers)
-        for token in range(len(x)):
-            self._read(trace, token, columns, dropped)
-        return trace
+    def __call__(
+        self, x: Float[Tensor, "B d"], columns: Columns, dropped: Sequence[Dropped] = ()
+    ) -> tuple[list[Passed], Float[Tensor, "B d"]]:
+        """Read a token; what it was in each layer, and its memory, which joins the columns.
 
-    def _read(self, trace: Trace, token: int, columns: Columns, dropped: Dropped | None) -> None:
-        shared = self.shared
+        Args:
+            dropped: of each layer; nothing when empty.
+        """
+        shared, size = self.shared, x.shape[-1:]
         window, num_heads, width = shared.relative.shape
         keys, values = columns.seen(window)
         relative = shared.relative[window - keys.shape[1] :].permute(1, 2, 0)
-        x = trace.levels[0, token]
-        for layer, (weights, (query, out, inner, outer)) in enumerate(zip(self.layers, self.products, strict=True)):
-            q = query(F.layer_norm(x, x.shape[-1:], shared.norm, shared.norm_bias, NORM_EPS))
+        passed, levels = [], [x]
+        for weights, products, masks in zip(
+            self.layers, self.products, dropped or (Dropped(),) * len(self.layers), strict=True
+        ):
+            query, out, inner, outer = products
+            q = query(torch.layer_norm(x, size, shared.norm, shared.norm_bias, NORM_EPS))
             probs = attention(*queries(q, shared), keys, relative)
             attended = torch.bmm(probs, values).view(num_heads, len(x), width).transpose(0, 1).flatten(1)
-            middle = x + _kept(out(attended), dropped and dropped.attended[layer, token])
-            normed = F.layer_norm(middle, x.shape[-1:], weights.norm, weights.norm_bias, NORM_EPS)
-            hidden = _kept(inner(normed).relu_(), dropped and dropped.inner[layer, token])
-            x = middle + _kept(outer(hidden), dropped and dropped.outer[layer, token])
-            trace.queries[layer, token], trace.attended[layer, token] = q, attended
-            trace.middles[layer, token], trace.inner[layer, token] = middle, hidden
-            trace.levels[layer + 1, token] = x
-        memory = torch.tensordot(shared.mix, trace.levels[:, token], 1)
-        trace.memories[token] = memory
-        columns.append(self.keys_values(F.layer_norm(memory, x.shape[-1:], shared.norm, shared.norm_bias, NORM_EPS)))
+            middle = x + kept(out(attended), masks.attended)
+            normed = torch.layer_norm(middle, size, weights.norm, weights.norm_bias, NORM_EPS)
+            hidden = kept(inner(normed).relu_(), masks.inner)
+            x = middle + kept(outer(hidden), masks.outer)
+            passed.append(Passed(q, attended, middle, hidden, x))
+            levels.append(x)
+        memory = (shared.mix @ torch.stack(levels).flatten(1)).view_as(x)
+        columns.append(self.keys_values(torch.layer_norm(memory, size, shared.norm, shared.norm_bias, NORM_EPS)))
+        return passed, memory
 
 
-def queries(q: Float[Tensor, "B HD"], shared: SharedWeights) -> tuple[Tensor, Tensor]:
-    """What meets keys, and what meets positions, both scaled, ``[H, B, D]``."""
-    q = q.unflatten(1, shared.u.shape).transpose(0, 1)
-    scale = q.shape[2] ** -0.5
-    return (q + shared.u[:, None]) * scale, (q + shared.v[:, None]) * scale
+def queries(q: Float[Tensor, "B HD"], shared: SharedWeights) -> tuple[Float[Tensor, "H B D"], Float[Tensor, "H B D"]]:
+    """What meets keys, and what meets positions, both scaled."""
+    heads, width = shared.u.shape
+    q = q.view(-1, heads, width).transpose(0, 1) * width**-0.5
+    return q + shared.u[:, None] * width**-0.5, q + shared.v[:, None] * width**-0.5
 
 
 def attention(
@@ -185,5 +173,6 @@ def attention(
     return torch.baddbmm(scores, content.flatten(0, 1)[:, None], keys.transpose(1, 2)).softmax(-1)
 
 
-def _kept(x: Tensor, mask: Tensor | None) -> Tensor:
+def kept(x: Tensor, mask: Tensor | None) -> Tensor:
+    """What dropout leaves of x."""
     return x if mask is None else x * mask

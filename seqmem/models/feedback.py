@@ -186,4 +186,4 @@ class FeedbackStep:
             self._columns = Columns.of(self._columns.newest(mem_len), mem_len)
         x = self._model.dropout(self._model.head.embed(tokens))
         self._num_read += 1
-        return self._model.hidden(self._reader(x[None], self._columns).levels[-1, 0])
+        return self._model.hidden(self._reader(x, self._columns)[0][-1].output)

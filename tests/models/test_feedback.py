@@ -91,3 +91,64 @@ def test_memories_are_the_state_and_carry_gradients_across_calls():
     weight = model.layers.keys_values.weight
     ours, theirs = (torch.autograd.grad(found, weight, direction)[0] for found in (hidden, wanted_hidden))
     torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_under_dropout():
+    """Along a random direction, against finite differences under the same masks."""
+    model, ids = make(dropout=0.4).train(), tokens(9)
+    parameters = list(model.parameters())
+    directions = [torch.randn_like(parameter) for parameter in parameters]
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)
+        return model.head.nll(model(ids[:, :-1]).hidden, ids[:, 1:]).sum()
+
+    slope = sum((g * d).sum() for g, d in zip(torch.autograd.grad(loss(), parameters), directions, strict=True))
+
+    @torch.no_grad()
+    def moved(by: float) -> float:
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter += by * direction
+        return loss().item()
+
+    epsilon = 1e-6
+    assert slope.item() == pytest.approx((moved(epsilon) - moved(-2 * epsilon)) / (2 * epsilon), rel=1e-5)
+
+
+def test_memories_of_the_embedding_alone():
+    """With all of w on the embedding, memories are embeddings, so tokens beyond reach change nothing."""
+    model, ids = make(), tokens(12)
+    model.layers.mix.data = torch.tensor([0.0, -1e9, -1e9, -1e9]).double()
+    state = model(ids).state
+    torch.testing.assert_close(state.past, model.head.embed(ids[:, -5:]))
+    other = ids.clone()
+    other[:, :6] = (ids[:, :6] + 1) % 30
+    torch.testing.assert_close(model(other).hidden[:, -1], model(ids).hidden[:, -1])
+    model.layers.mix.data.zero_()
+    assert not torch.allclose(model(other).hidden[:, -1], model(ids).hidden[:, -1])
+
+
+def test_rows_of_a_batch_do_not_meet():
+    model, ids = make(), tokens(12, 3)
+    torch.testing.assert_close(model(ids).hidden[1:2], model(ids[1:2]).hidden)
+
+
+@torch.no_grad()
+def test_generation_keeps_one_key_and_one_value_a_token():
+    model, ids = make(), tokens(17)
+    step = model.generation_step(model.init_state(2))
+    hidden = [step(token) for token in ids[:, :9].unbind(1)]
+    kept = step.state
+    assert kept.past.shape == (2, 5, 2, 2, 4)
+    hidden += [step(token) for token in ids[:, 9:].unbind(1)]
+    torch.testing.assert_close(torch.stack(hidden, 1), model(ids).hidden)
+    torch.testing.assert_close(model(ids[:, 9:], kept).hidden, model(ids).hidden[:, 9:])
+    assert (kept.position, step.state.position) == (9, 17)
+
+
+def test_other_memory_lengths_have_the_same_weights():
+    model, ids = make(), tokens(12)
+    longer = model.with_lengths(mem_len=8)
+    wanted, _ = by_loops(longer, ids[0])
+    torch.testing.assert_close(longer(ids).hidden[0], wanted)
+    assert not torch.allclose(model(ids).hidden[0], wanted)

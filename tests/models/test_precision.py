@@ -20,6 +20,8 @@ MODELS: dict[str, dict] = {
     "sha-rnn": {},
     "transformer": {},
     "lstm": {},
+    "feedback": {},
+    "feedback, dropout": {"dropout": 0.1},
     "wavenet": {},
     "wavenet, levels": {"head": "logistic-mixture"},
 }
