@@ -130,14 +130,15 @@ class Reformer(CausalModel):
 
     The paper lets the future choose: chunks are cut from the sorted sequence, and later tokens shift them. Here they
     are counted from the start of a bucket, so that a token's result depends on nothing after it, to the bit, and for
-    every split of a sequence into calls is the same but for rounding. Two vectors that hash to within a rounding of
-    the border between two buckets can fall on either side of it in different calls; in float32 that is seen now and
-    then, in one token of many.
+    every split of a sequence into calls is the same but for rounding. A vector within a rounding of the border between
+    two buckets may fall on either side of it, in one call so and in another so: next to never in float64, in float32
+    now and then, and often under autocast, where whole and chunked then differ by more than rounding.
 
     A segment sees itself and, with ``mem_len``, the tokens before it; buckets are counted from the first of these.
     With one bucket and chunks as long as all that is full attention with shared queries and keys. In training every
     call hashes by rotations of its own, afterwards by the last ones, which a checkpoint keeps. A carried state has no
-    gradient. Activations that gradients need do not grow with depth: a layer adds two bytes a bucket, and its memory.
+    gradient. What gradients need grows little with depth: a layer adds its memory, and two bytes for every token, head
+    and round.
 
     The paper leaves open: both streams begin as the embedding and end as their mean, a norm after it; pre-LN; GELU.
     Positions are sinusoids here, counted modulo ``segment_len + mem_len``, where it learns them.

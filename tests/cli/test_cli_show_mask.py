@@ -28,6 +28,6 @@ def test_values_of_the_model_can_be_set():
     )
 
 
-@pytest.mark.parametrize("name", ["transformer-xl", "compressive", "sha-rnn", "transformer", "bigbird-lm"])
+@pytest.mark.parametrize("name", ["transformer-xl", "compressive", "sha-rnn", "transformer", "bigbird-lm", "reformer"])
 def test_other_models(name: str):
     assert "tokens x" in run(name, "--length", "4")
