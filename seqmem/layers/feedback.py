@@ -81,9 +81,9 @@ class FeedbackLayers(nn.Module):
         distance = torch.arange(mem_len, 0, -1, dtype=precise, device=weight.device)
         return self.positions(sinusoid(distance, weight.shape[1]).to(weight.dtype)).unflatten(-1, self.heads)
 
-    def reader(self, relative: Float[Tensor, "C H D"], for_many: bool) -> Reader:
-        """What reads tokens without gradient; see :class:`Reader`."""
-        return Reader(self._shared(relative), tuple(block.weights() for block in self._blocks()), for_many)
+    def reader(self, relative: Float[Tensor, "C H D"]) -> Reader:
+        """What reads tokens without gradient."""
+        return Reader(self._shared(relative), tuple(block.weights() for block in self._blocks()))
 
     def forward(
         self, x: Float[Tensor, "B T d"], past: Float[Tensor, "B P d"], mem_len: int

@@ -23,8 +23,10 @@ from seqmem.layers.feedback_pass import (
     SharedWeights,
     attention,
     kept,
+    offsets,
     queries,
 )
+from seqmem.layers.normed import Normed
 
 aten = torch.ops.aten
 
@@ -40,7 +42,7 @@ class Recurrence(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, past: Tensor, depth: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         shared, layers, masks = _named(depth, tensors)
         columns = Columns.of(past, len(x))
-        reader = Reader(shared, layers, for_many=True)
+        reader = Reader(shared, layers)
         read = [
             reader(token, columns, dropped) for token, dropped in zip(x, _by_token(masks, len(x), depth), strict=True)
         ]
@@ -88,7 +90,7 @@ class Gradients(NamedTuple):
     """In a layer, of what each matrix gives and of what each norm does.
 
     Args:
-        place: the part of ``query`` that comes by way of positions.
+        place: the part of ``query`` that comes by way of positions, not scaled.
     """
 
     query: Tensor
@@ -129,12 +131,13 @@ class Gradient:
         trace: Passed,
     ):
         self.shared, self.layers, self.both, self.trace = shared, layers, both, trace
+        self.offsets = offsets(shared)
         self.for_both = torch.zeros_like(both)
         num_distances, *heads = shared.relative.shape
         self.for_relative = both.new_zeros(heads[0], num_distances, heads[1])
         self.levels = torch.cat([x[:, None], trace.output], 1)
-        self.inputs, self.middles = Normed.of(self.levels[:, :-1]), Normed.of(trace.middle)
-        self.memories = Normed.of(memories)
+        self.inputs, self.middles = Normed.of(self.levels[:, :-1], NORM_EPS), Normed.of(trace.middle, NORM_EPS)
+        self.memories = Normed.of(memories, NORM_EPS)
 
     def back(
         self, for_hidden: Tensor, for_memories: Tensor, dropped: Sequence[Sequence[Dropped]]
@@ -199,16 +202,17 @@ class Gradient:
     def _of_attention(
         self, query: Float[Tensor, "B HD"], grad: Float[Tensor, "B HD"], keys: Tensor, values: Tensor, relative: Tensor
     ) -> tuple[Tensor, Tensor, Seen]:
-        """The query's gradient, the part of it that comes by way of positions, and what is left to gather."""
-        content, place = queries(query, self.shared)
+        """The query's gradient, the part of it by way of positions, not scaled, and what is left to gather."""
+        content, place = queries(query, self.offsets)
         probs = attention(content, place, keys, relative)
         grad = grad.view(query.shape[0], *self.shared.u.shape).transpose(0, 1).flatten(0, 1)[:, None]
         for_scores = aten._softmax_backward_data(torch.bmm(grad, values.transpose(1, 2)), probs, -1, probs.dtype)
-        by_key = torch.bmm(for_scores, keys).view(content.shape)
-        by_place = torch.bmm(for_scores.view(*content.shape[:2], keys.shape[1]), relative.transpose(1, 2))
-        for_query, for_place = (torch.stack([by_key + by_place, by_place]) * place.shape[2] ** -0.5).transpose(1, 2)
+        for_place = torch.bmm(for_scores.view(*content.shape[:2], keys.shape[1]), relative.transpose(1, 2))
+        scale = place.shape[2] ** -0.5
+        by_place = for_place.flatten(0, 1)[:, None]
+        for_query = torch.baddbmm(by_place, for_scores, keys, beta=scale, alpha=scale).view(place.shape)
         met = Seen(for_scores, content.flatten(0, 1)[:, None], place.flatten(0, 1)[:, None], probs, grad)
-        return for_query.flatten(1), for_place.flatten(1), met
+        return for_query.transpose(0, 1).flatten(1), for_place.transpose(0, 1).flatten(1), met
 
     def _gather(self, near: slice, seen: Seen) -> None:
         """What a token's attention in all layers adds to the gradients of keys, values and positions."""
@@ -230,6 +234,7 @@ class Gradient:
         )
         gain, bias = (first + second for first, second in zip(*norms, strict=True))
         by_query, by_place = (grad.flatten(0, 2).sum(0).view_as(shared.u) for grad in (found.query, found.place))
+        by_place = by_place * shared.u.shape[1] ** -0.5
         return SharedWeights(
             gain,
             bias,
@@ -254,43 +259,6 @@ class Gradient:
             _of_matrix(found.outer, trace.inner),
             found.outer.flatten(0, 1).sum(0),
         )
-
-
-class Normed(NamedTuple):
-    """Vectors ``x [..., d]``, themselves normalised, before gain and bias, and how."""
-
-    x: Tensor
-    normed: Tensor
-    mean: Tensor
-    rstd: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor) -> "Normed":
-        """Normalise."""
-        return cls(x, *torch.native_layer_norm(x, x.shape[-1:], None, None, NORM_EPS))
-
-    def at(self, *index: Any) -> "Normed":
-        """Some of them."""
-        return Normed(*(tensor[index] for tensor in self))
-
-    def rows(self) -> "list[Normed]":
-        """Each of the first axis."""
-        return [Normed(*row) for row in zip(*self, strict=True)]
-
-    def back(self, grad: Tensor, gain: Tensor) -> Tensor:
-        """The vectors' gradient."""
-        size = self.x.shape[-1:]
-        return aten.native_layer_norm_backward(
-            grad, self.x, size, self.mean, self.rstd, gain, None, [True, False, False]
-        )[0]
-
-    def affine(self, gain: Tensor, bias: Tensor) -> Tensor:
-        """Normalised, with gain and bias."""
-        return self.normed * gain + bias
-
-    def weights(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of gain and bias."""
-        return (grad * self.normed).flatten(0, -2).sum(0), grad.flatten(0, -2).sum(0)
 
 
 def _of_matrix(grad: Float[Tensor, "T B o"], x: Float[Tensor, "T B i"]) -> Float[Tensor, "o i"]:

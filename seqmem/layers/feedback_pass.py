@@ -107,17 +107,13 @@ class Passed(NamedTuple):
 
 
 class Reader:
-    """Reads tokens.
+    """Reads tokens, with the weights as they are now."""
 
-    Args:
-        for_many: whether so many tokens are to come that the weights are worth being laid out anew for them.
-    """
-
-    def __init__(self, shared: SharedWeights, layers: Sequence[LayerWeights], for_many: bool):
+    def __init__(self, shared: SharedWeights, layers: Sequence[LayerWeights]):
         def affine(weight: Tensor, bias: Tensor | None = None) -> Affine:
-            return Affine(weight, bias).for_few_rows() if for_many else Affine(weight, bias)
+            return Affine(weight, bias).for_few_rows()
 
-        self.shared, self.layers = shared, layers
+        self.shared, self.layers, self.offsets = shared, layers, offsets(shared)
         self.products = [
             (affine(w.query), affine(w.out), affine(w.inner, w.inner_bias), affine(w.outer, w.outer_bias))
             for w in layers
@@ -142,7 +138,7 @@ class Reader:
         ):
             query, out, inner, outer = products
             q = query(torch.layer_norm(x, size, shared.norm, shared.norm_bias, NORM_EPS))
-            probs = attention(*queries(q, shared), keys, relative)
+            probs = attention(*queries(q, self.offsets), keys, relative)
             attended = torch.bmm(probs, values).view(num_heads, len(x), width).transpose(0, 1).flatten(1)
             middle = x + kept(out(attended), masks.attended)
             normed = torch.layer_norm(middle, size, weights.norm, weights.norm_bias, NORM_EPS)
@@ -155,11 +151,18 @@ class Reader:
         return passed, memory
 
 
-def queries(q: Float[Tensor, "B HD"], shared: SharedWeights) -> tuple[Float[Tensor, "H B D"], Float[Tensor, "H B D"]]:
+def offsets(shared: SharedWeights) -> Float[Tensor, "2 H 1 D"]:
+    """What is added to scaled queries for keys and for positions."""
+    return torch.stack([shared.u, shared.v])[:, :, None] * shared.u.shape[1] ** -0.5
+
+
+def queries(
+    q: Float[Tensor, "B HD"], offsets: Float[Tensor, "2 H 1 D"]
+) -> tuple[Float[Tensor, "H B D"], Float[Tensor, "H B D"]]:
     """What meets keys, and what meets positions, both scaled."""
-    heads, width = shared.u.shape
-    q = q.view(-1, heads, width).transpose(0, 1) * width**-0.5
-    return q + shared.u[:, None] * width**-0.5, q + shared.v[:, None] * width**-0.5
+    _, heads, _, width = offsets.shape
+    content, place = torch.add(offsets, q.view(-1, heads, width).transpose(0, 1), alpha=width**-0.5).unbind()
+    return content, place
 
 
 def attention(

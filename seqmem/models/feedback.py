@@ -13,6 +13,7 @@ from seqmem.layers.feedback_pass import Columns
 from seqmem.layers.vocabulary import TiedSoftmax
 from seqmem.models.base import CausalModel, GenerationStep, ModelConfig, Output
 from seqmem.ops import Ops
+from seqmem.ops.autocast import suspended
 from seqmem.state import State
 
 
@@ -95,7 +96,7 @@ class Feedback(CausalModel):
             d_model=128,
             num_heads=4,
             head_dim=32,
-            d_inner=768,
+            d_inner=784,
             segment_len=256,
             mem_len=256,
         ),
@@ -169,7 +170,7 @@ class FeedbackStep:
     def __init__(self, model: Feedback, state: FeedbackState):
         self._model = model
         self._begin = state
-        self._reader = model.layers.reader(state.relative[0], for_many=True)
+        self._reader = model.layers.reader(state.relative[0])
         self._columns = Columns.of(state.past, model.config.mem_len)
         self._num_read = 0
 
@@ -186,4 +187,6 @@ class FeedbackStep:
             self._columns = Columns.of(self._columns.newest(mem_len), mem_len)
         x = self._model.dropout(self._model.head.embed(tokens))
         self._num_read += 1
-        return self._model.hidden(self._reader(x, self._columns)[0][-1].output)
+        with suspended(x):
+            passed, _ = self._reader(x, self._columns)
+        return self._model.hidden(passed[-1].output)

@@ -63,7 +63,9 @@ def attention_masks(config: ModelConfig | EncoderConfig, length: int) -> list[Bo
     _read(model, length)
     found = [ops.masks[layer] for layer in range(len(mixers)) if ops.masks.get(layer)]
     if not found:
-        raise SeqmemError(f"{type(model).__name__} attends to nothing, so there is no mask to show; name another model")
+        raise SeqmemError(
+            f"{type(model).__name__} asks no operation to attend, so there is no mask to show; name another model"
+        )
     return [_union(masks) for masks in found]
 
 

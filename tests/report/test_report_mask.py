@@ -51,7 +51,7 @@ def test_encoders_see_both_sides():
 
 
 def test_a_model_without_attention_says_so():
-    with pytest.raises(SeqmemError, match="WaveNet attends to nothing"):
+    with pytest.raises(SeqmemError, match="WaveNet asks no operation to attend"):
         attention_masks(model_config("wavenet/tiny"), 3)
 
 
