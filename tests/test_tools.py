@@ -77,22 +77,9 @@ def test_streaming_benchmark_measures_both_lengths_to_their_ends():
 
 
 def test_crossover_benchmark_measures_every_layer_both_ways_and_draws(tmp_path: Path):
-    lengths = ["--length", "16", "--length", "300", "--seconds", "0"]
     figure = tmp_path / "crossover.png"
-    record = json.loads(
-        run(
-            "tools/bench",
-            "crossover",
-            "--backend",
-            "pytorch",
-            *lengths,
-            "--rounds",
-            "1",
-            "--figure",
-            str(figure),
-            "--json",
-        )
-    )
+    short = ["--length", "16", "--length", "300", "--seconds", "0", "--rounds", "1", "--figure", str(figure)]
+    record = json.loads(run("tools/bench", "crossover", "--backend", "pytorch", *short, "--json"))
     costs = record["microseconds_a_token"]
     assert list(costs) == [
         f"{seen}, {way}" for seen in ("causal", "two-sided") for way in ("forward", "forward+backward")

@@ -10,7 +10,7 @@ import click
 import torch
 from attention_layers import HEADS, LAYERS, NUM_FEATURES, NUM_SLOTS, WIDTH, WINDOW
 from crossing import Costs, Crossing, crossings, draw
-from measure import computed, in_new_process, report
+from measure import computed, report
 
 from seqmem.ops import bind
 from seqmem.report.speed import take_turns, this_machine
@@ -34,11 +34,13 @@ def crossover(
 
     Full attention is torch's, windows the backend's; sums over the past and mixtures of keys run where it runs them.
     """
+    keep_freed_memory()
     costs: dict[str, dict[str, dict[int, float]]] = {}
     found: dict[str, list[Crossing]] = {}
     for (seen, layers), (direction, backward) in product(LAYERS.items(), DIRECTIONS.items()):
         name = f"{seen}, {direction}"
-        costs[name] = by_length(list(layers), partial(timed, seen, backward, backend, rounds), sorted(lengths), seconds)
+        turns = partial(timed, seen, backward, backend, rounds)
+        costs[name] = by_length(list(layers), turns, sorted(lengths), seconds)
         found[name] = crossings(costs[name])
     shape = dict(width=WIDTH, heads=HEADS, window=WINDOW, features=NUM_FEATURES, slots=NUM_SLOTS, backend=backend)
     crossed = {name: [asdict(one) for one in of_name] for name, of_name in found.items()}
@@ -50,10 +52,10 @@ def crossover(
 def by_length(
     layers: list[str], timed: Callable[[int, list[str]], dict[str, float]], lengths: list[int], seconds: float
 ) -> dict[str, dict[int, float]]:
-    """Microseconds a token of each layer at each length, but for lengths beyond the one that took ``seconds``."""
+    """Microseconds a token of each layer at each length, but for lengths beyond one whose pass took ``seconds``."""
     costs: dict[str, dict[int, float]] = {layer: {} for layer in layers}
     for length in lengths:
-        taken = in_new_process(timed, length, layers)
+        taken = timed(length, layers)
         for layer in layers:
             costs[layer][length] = 1e6 * taken[layer] / length
         layers = [layer for layer in layers if taken[layer] <= seconds]
@@ -62,7 +64,6 @@ def by_length(
 
 def timed(seen: str, backward: bool, backend: str, rounds: int, length: int, layers: list[str]) -> dict[str, float]:
     """Seconds a pass of each layer."""
-    keep_freed_memory()
     x = torch.randn(1, length, WIDTH, generator=torch.Generator().manual_seed(0)).requires_grad_(backward)
     ops = bind(backend)
     turns = {layer: computed(partial(LAYERS[seen][layer](length, ops), x), backward) for layer in layers}

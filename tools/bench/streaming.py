@@ -28,32 +28,35 @@ FEW_BYTES = 5000  # to begin a run with
 @click.option("--json", "json_path", is_flag=False, flag_value="-", help="Write JSON to this path, or print it.")
 @click.option("--backend", default="pytorch", show_default=True)
 @click.option("--model", default="compressive/bytes-cpu", show_default=True, help="A causal model and its size.")
+@click.option("--set", "changes", nargs=2, multiple=True, metavar="KEY VALUE", help="As --set model.carry true.")
 @click.option("--tokens", "num_tokens", type=click.IntRange(min=10), default=1_000_000, show_default=True)
-def streaming(json_path: str | None, backend: str, model: str, num_tokens: int) -> None:
+def streaming(
+    json_path: str | None, backend: str, model: str, changes: tuple[tuple[str, str], ...], num_tokens: int
+) -> None:
     """A book of bytes, the King James Bible over and over, in one stream through a model trained for a step, on Linux.
 
     Memory is what is resident in the process, in megabytes, mapped files, the text and PyTorch itself included.
     """
+    settings = dict(changes)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = {n: write_text(folder / str(n), n) for n in (num_tokens // 10, num_tokens)}
-        begin_run(folder / "run", texts[num_tokens // 10], model, backend)
+        begin_run(folder / "run", texts[num_tokens // 10], model, {"backend": backend} | settings)
         rows = {n: in_new_process(stream, folder / "run", text, n) for n, text in texts.items()}
     ratio = rows[num_tokens]["peak_mb"] / rows[num_tokens // 10]["peak_mb"]
-    lines = [f"{model}, backend {backend}, {torch.get_num_threads()} threads"]
+    shape = {"model": model, "backend": backend} | settings
+    lines = [", ".join(f"{key} {value}" for key, value in shape.items())]
     lines.append(f"\n{'tokens':>12} {'tokens/s':>9} {'peak MB':>8}   MB after every tenth")
     for n, row in rows.items():
         tenths = " ".join(f"{megabytes:.0f}" for megabytes in row["resident_mb"])
         lines.append(f"{n:>12,} {row['tokens_per_second']:>9.0f} {row['peak_mb']:>8.1f}   {tenths}")
     lines.append(f"\npeak, all to a tenth: {ratio:.3f}")
-    report({"model": model, "backend": backend, "tokens": rows, "peak_ratio": ratio}, lines, json_path)
+    report({"shape": shape, "tokens": rows, "peak_ratio": ratio}, lines, json_path)
 
 
 def write_text(folder: Path, num_bytes: int) -> Path:
     """A corpus with so many bytes to test on, and little else."""
-    books = "\n".join(document.text for document in load_corpus(DataConfig()).splits["train"]).encode(
-        "ascii", "replace"
-    )
+    books = "\n".join(book.text for book in load_corpus(DataConfig()).splits["train"]).encode("ascii", "replace")
     for split in SPLITS:
         (folder / split).mkdir(parents=True)
         wanted = num_bytes if split == "test" else FEW_BYTES
@@ -61,13 +64,19 @@ def write_text(folder: Path, num_bytes: int) -> Path:
     return folder
 
 
-def begin_run(folder: Path, data: Path, model: str, backend: str) -> None:
+def begin_run(folder: Path, data: Path, model: str, settings: dict[str, str]) -> None:
     """A step of training on bytes."""
     name, _, size = model.partition("/")
-    settings = {"model.name": name, "model.size": size, "train.steps": 1, "train.warmup_steps": 0, "eval.batch_size": 1}
-    changes = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    command = [sys.executable, "-m", "seqmem", "train", "linear", "--run", str(folder), "--data", str(data), *changes]
-    run([*command, "--backend", backend], check=True, stdout=DEVNULL)
+    once = {
+        "model.name": name,
+        "model.size": size,
+        "train.steps": "1",
+        "train.warmup_steps": "0",
+        "eval.batch_size": "1",
+    }
+    changes = [word for key, value in (once | settings).items() for word in (f"--{key}", value)]
+    command = [sys.executable, "-m", "seqmem", "train", "linear", "--run", str(folder), "--data", str(data)]
+    run([*command, *changes], check=True, stdout=DEVNULL)
 
 
 def stream(run: Path, data: Path, num_tokens: int) -> dict[str, Any]:
