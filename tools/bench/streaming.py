@@ -81,7 +81,9 @@ def begin_run(folder: Path, data: Path, model: str, settings: dict[str, str]) ->
 
 def stream(run: Path, data: Path, num_tokens: int) -> dict[str, Any]:
     """Evaluate the run on the text; what is measured, by name."""
-    num_done, resident, times = 1, [], []  # the first token is read but not predicted
+    num_done = 1  # the first token is read but not predicted
+    resident: list[float] = []
+    times: list[float] = []
 
     def observe(module: nn.Module, arguments: tuple[Tensor, ...], out: Output) -> None:
         nonlocal num_done
