@@ -73,6 +73,7 @@ def begin_run(folder: Path, data: Path, model: str, settings: dict[str, str]) ->
         "train.steps": "1",
         "train.warmup_steps": "0",
         "eval.batch_size": "1",
+        "generate.tokens": "1",
     }
     changes = [word for key, value in (once | settings).items() for word in (f"--{key}", value)]
     command = [sys.executable, "-m", "seqmem", "train", "linear", "--run", str(folder), "--data", str(data)]
