@@ -50,17 +50,22 @@ class RandomFeatures(Features):
     """
 
     directions: Tensor
-    calls: Tensor
 
     def __init__(self, width: int, num_features: int, redraw_every: int):
         super().__init__()
         self.num_features = num_features
         self.redraw_every = redraw_every
         self.register_buffer("directions", torch.empty(num_features, width))
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.calls = 0
 
     def reset_parameters(self) -> None:
         self.directions.copy_(orthogonal(self.num_features, self.directions.shape[1]))
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.calls)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.calls = int(state)
 
     def draw(self) -> int:
         if not self.redraw_every:
@@ -69,7 +74,7 @@ class RandomFeatures(Features):
             if self.calls and self.calls % self.redraw_every == 0:
                 self.reset_parameters()
             self.calls += 1
-        return max(0, int(self.calls) - 1) // self.redraw_every
+        return max(0, self.calls - 1) // self.redraw_every
 
     def forward(self, x: Float[Tensor, "B T H D"]) -> Float[Tensor, "B T H M"]:
         x = x / x.shape[-1] ** 0.25

@@ -14,6 +14,7 @@ import pytest
 from seqmem.cli.eval import MemoryLength
 from seqmem.config import Recipe
 from seqmem.data.tokens import TokenizedCorpus
+from seqmem.models import MODELS
 from seqmem.recipe import builtin_recipes
 from seqmem.train import checkpoint
 
@@ -245,6 +246,13 @@ def test_every_builtin_recipe_can_be_counted(seqmem, recipe: str):
     shown = seqmem("train", recipe, "--dry-run")
     assert shown.code == 0, shown.err
     assert "carried memory" in shown.out
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_be_counted(seqmem, name: str):
+    shown = seqmem("train", "windows", "--dry-run", "--model.name", name, "--model.size", "tiny")
+    assert shown.code == 0, shown.err
+    assert f"{name}/tiny, " in shown.out
 
 
 def test_the_largest_size_is_counted_without_its_memory(seqmem):
