@@ -153,6 +153,32 @@ class TaskConfig(Section):
         return lengths
 
 
+class BMIConfig(Section):
+    """``[train.bmi]``: neighbouring segments of a text should tell of each other (Cao and Xu 2020); off at weight 0.
+
+    Published weights are 0.1 on Penn Treebank and 0.02 on WikiText-2, and 1.0 and 0.05 for the second phase.
+    """
+
+    weight: float = Field(0.0, ge=0, description="of the loss of a critic that tells neighbours from strangers")
+    segment_len: int = Field(32, gt=0, description="tokens")
+    hidden: int = Field(300, gt=0, description="units of the critic")
+    likelihood_weight: float = Field(0.0, ge=0, description="of the second phase; 0 for none")
+    after: int = Field(0, ge=0, description="steps before the second phase")
+    candidates: int = Field(4, gt=0, description="segments drawn that could have followed")
+    geometric: float = Field(0.3, gt=0, lt=1, description="near 1, they are drawn next to the one that did follow")
+    temperature: float = Field(1.0, gt=0, description="high, all that are drawn count alike")
+
+    @model_validator(mode="after")
+    def _the_first_phase_comes_first(self) -> Self:
+        if self.likelihood_weight and not self.weight:
+            raise ValueError("likelihood_weight needs the critic that weight trains; set weight, e.g. to 0.1")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        return self.weight > 0
+
+
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
@@ -187,6 +213,7 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(2, gt=0)
     num_threads: int | None = Field(None, gt=0, description="torch threads; all cores when absent")
     tensorboard: bool = False
+    bmi: BMIConfig = BMIConfig()
 
     @field_validator("steps")
     @classmethod
@@ -260,6 +287,8 @@ class Recipe(Section):
             raise ValueError("an encoder reads text; leave [codec] out")
         if self.masking and self.task:
             raise ValueError("a run has one objective; leave out [masking] or [task]")
+        if self.is_encoder and self.train.bmi.is_on:
+            raise ValueError("train.bmi is of causal models; leave it out")
         return self
 
     @model_validator(mode="after")

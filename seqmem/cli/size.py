@@ -38,6 +38,7 @@ def training_memory(
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    from seqmem.train.bmi import MutualInformation
     from seqmem.train.device import default_device
     from seqmem.train.next_token import NEXT_TOKEN
     from seqmem.train.precision import computing
@@ -59,9 +60,14 @@ def training_memory(
         with computing(training, device):
             losses, _ = objective.losses(model, batch, state)
             sum(losses.values())
-    for parameter in model.parameters():
+            parameters = [*model.parameters()]
+            if training.bmi.is_on:
+                bmi = MutualInformation(training.bmi, model)
+                bmi.losses(model, batch[0], training.steps)
+                parameters += bmi.critic.parameters()
+    for parameter in parameters:
         kept.pop(parameter.untyped_storage()._cdata, None)
-    weights = sum(parameter.nbytes for parameter in model.parameters())
+    weights = sum(parameter.nbytes for parameter in parameters)
     return {
         "parameters": weights,
         "gradients": weights,

@@ -1,13 +1,13 @@
 """What every causal model offers a training loop, an evaluation and a generator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqmem.layers.head import Head, Sampler
 from seqmem.models.model import Model
@@ -93,6 +93,13 @@ class CausalModel(Model):
 
     config: ModelConfig
     head: Head
+
+    def stack(self) -> Iterable[nn.Module]:
+        """The layers in order, each returning its hidden states ``[B, T, d]``, perhaps first of several things.
+
+        A model whose layers are not modules of their own has none to show.
+        """
+        return ()
 
     def init_state(self, batch_size: int) -> State:
         """The state before the first token, on the model's device and in its dtype."""

@@ -81,6 +81,9 @@ class MixingTransformer(CausalModel):
         """Vectors of tokens, the first of which is token ``position`` of all that were ever seen."""
         return self.head.embed(inputs)
 
+    def stack(self) -> nn.ModuleList:
+        return self.blocks
+
     def _blocks(self) -> Iterator[MixingBlock]:
         return cast(Iterator[MixingBlock], iter(self.blocks))
 

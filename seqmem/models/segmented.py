@@ -102,6 +102,9 @@ class SegmentedTransformer(CausalModel):
     def _blocks(self) -> Iterator[Block]:
         return cast(Iterator[Block], iter(self.blocks))
 
+    def stack(self) -> nn.ModuleList:
+        return self.blocks
+
     def _block(self, layer: int) -> Block:
         c = self.config
         attention = SelfAttention(c.d_model, c.num_heads, c.head_dim, c.attention_dropout, self.ops)

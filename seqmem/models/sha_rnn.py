@@ -138,6 +138,9 @@ class SHARNN(CausalModel):
         self.dropout = nn.Dropout(config.dropout)
         self.reset_parameters()
 
+    def stack(self) -> nn.ModuleList:
+        return self.blocks
+
     def reset_parameters(self) -> None:
         """The published initialisation of all but the LSTMs, which have PyTorch's."""
         std = 0.1 / math.sqrt(self.config.d_model)

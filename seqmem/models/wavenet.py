@@ -166,6 +166,9 @@ class WaveNet(CausalModel):
         nn.init.normal_(self.conditions.weight, 0, 0.1)
         self.head.reset_parameters(self.config.skip_channels**-0.5)
 
+    def stack(self) -> nn.ModuleList:
+        return self.layers
+
     def _layers(self) -> Iterator[GatedConvolution]:
         return cast(Iterator[GatedConvolution], iter(self.layers))
 

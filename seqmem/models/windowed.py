@@ -101,6 +101,9 @@ class WindowedTransformer(CausalModel):
     def _blocks_are_pre_norm(self) -> bool:
         return next(self._blocks()).pre_norm
 
+    def stack(self) -> nn.ModuleList:
+        return self.blocks
+
     def _blocks(self) -> Iterator[MixerBlock]:
         return cast(Iterator[MixerBlock], iter(self.blocks))
 

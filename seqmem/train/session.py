@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from seqmem.config import TrainConfig
 from seqmem.errors import SeqmemError
 from seqmem.layers.admin import profile
+from seqmem.models.base import CausalModel
 from seqmem.state import State
+from seqmem.train.bmi import MutualInformation
 from seqmem.train.next_token import NEXT_TOKEN
 from seqmem.train.objective import Batch, Batches, M, Objective
 from seqmem.train.optim import build_optimizer, learning_rate
@@ -69,6 +71,12 @@ class Session(Generic[M]):
         self._clipped = {"grad_norm": [parameter for parameter in model.parameters() if parameter in others]}
         if auxiliary:
             self._clipped["auxiliary_grad_norm"] = auxiliary
+        self._bmi = None
+        if config.bmi.is_on:
+            assert isinstance(model, CausalModel)
+            self._bmi = MutualInformation(config.bmi, model)
+            self._clipped["critic_grad_norm"] = [*self._bmi.critic.parameters()]
+            self.optimizer.add_param_group({"params": self._clipped["critic_grad_norm"], "weight_decay": 0.0})
 
     def go_on(self, model: M, batches: Batches, config: TrainConfig) -> None:
         """Train on with the same weights under other lengths, from the same place; the memory begins empty.
@@ -90,7 +98,7 @@ class Session(Generic[M]):
         self._batches.cursor = place
 
     def step(self) -> dict[str, float]:
-        """Train on the next batch; return the last update's norms: ``grad_norm``, ``auxiliary_grad_norm``.
+        """Train on the next batch; return the last update's norms: ``grad_norm``, and of what is clipped apart.
 
         Raises:
             FloatingPointError: a loss or a gradient is not finite; the weights are left as they were.
@@ -103,10 +111,13 @@ class Session(Generic[M]):
         accumulating = counters.step - self._config.update_every_after
         num_accumulated = self._config.update_every if accumulating > 0 else 1
 
-        losses, memory = self._losses(self._next())
+        batch = self._next()
+        losses, memory = self._losses(batch)
+        regulariser, parts = self._regularise(batch)
         summands = torch.stack([*losses.values()])
-        (summands.sum() / num_accumulated).backward()
-        values = dict(zip(losses, summands.tolist(), strict=True))
+        ((summands.sum() + regulariser) / num_accumulated).backward()
+        told = losses | parts
+        values = dict(zip(told, torch.stack([*told.values()]).tolist(), strict=True))
         self._check_finite(values)
         if accumulating % num_accumulated == 0:
             self._update()
@@ -127,6 +138,14 @@ class Session(Generic[M]):
         """A batch's losses, and the memory after it."""
         with computing(self._config, self.device):
             return self._objective.losses(self.model, batch, self._memory)
+
+    def _regularise(self, batch: Batch) -> tuple[Tensor | float, dict[str, Tensor]]:
+        """What is added to the loss of a step, and what to log of it."""
+        if self._bmi is None:
+            return 0.0, {}
+        assert isinstance(self.model, CausalModel)
+        with computing(self._config, self.device):
+            return self._bmi.losses(self.model, batch[0], self.counters.step)
 
     def _update(self) -> None:
         """Change the weights by the gradient accumulated so far, each group of parameters clipped by its own norm."""
@@ -173,13 +192,20 @@ class Session(Generic[M]):
         torch.set_num_threads(self._config.num_threads or self.counters.num_threads)
         self.counters.num_threads = torch.get_num_threads()
 
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """What the optimizer trains, by name."""
+        critic = self._bmi.critic.named_parameters() if self._bmi else ()
+        return {**dict(self.model.named_parameters()), **{f"critic.{name}": parameter for name, parameter in critic}}
+
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"memory.{name}": tensor for name, tensor in self._memory.tensors().items()}
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self._parameters().items():
             for moment, tensor in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{moment}.{name}"] = tensor
             if parameter.grad is not None:
                 tensors[f"gradient.{name}"] = parameter.grad
+        if self._bmi:
+            tensors |= {f"critic.{name}": tensor for name, tensor in self._bmi.critic.state_dict().items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -187,17 +213,21 @@ class Session(Generic[M]):
         return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
     def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
-        parameters = dict(self.model.named_parameters())
-        memory = {}
+        parameters = self._parameters()
+        memory, critic = {}, {}
         for key, tensor in tensors.items():
             section, _, rest = key.partition(".")
             if section == "memory":
                 memory[rest] = tensor
+            elif section == "critic":
+                critic[rest] = tensor
             elif section == "optimizer":
                 moment, _, name = rest.partition(".")
                 self.optimizer.state[parameters[name]][moment] = tensor.to(self.device)
             elif section == "gradient":
                 parameters[rest].grad = tensor.to(self.device)
+        if self._bmi:
+            self._bmi.critic.load_state_dict(critic)
         self._memory = self._memory.restore(memory).to(self.device)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:

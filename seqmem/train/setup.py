@@ -50,7 +50,8 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
     before = load_recipe_of(checkpoint)
     same = {section: getattr(before, section) == getattr(recipe, section) for section in SECTIONS}
     same |= {
-        f"train.{key}": getattr(before.train, key) == getattr(recipe.train, key) for key in ("batch_size", "stages")
+        f"train.{key}": getattr(before.train, key) == getattr(recipe.train, key)
+        for key in ("batch_size", "stages", "bmi")
     }
     if changed := [name for name, is_same in same.items() if not is_same]:
         raise SeqmemError(

@@ -4,7 +4,7 @@ The weights, the optimizer's moments and the place in the text go over from stag
 empty, as the lengths that it has are others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from seqmem.errors import SeqmemError
 from seqmem.models.base import ModelConfig
 from seqmem.ops import bind
 from seqmem.schema import validated
+from seqmem.train.bmi import check_fits
 from seqmem.train.objective import Objective, objective_of
 
 
@@ -53,19 +54,28 @@ def stages_of(recipe: Recipe, vocab_size: int | None = None) -> list[Stage]:
         vocab_size: ids of text or sound; the recipe's when absent.
 
     Raises:
-        SeqmemError: ``model`` of a stage has an unknown key or an illegal value, or changes a weight.
+        SeqmemError: ``model`` of a stage has an unknown key or an illegal value, or changes a weight; or its batches
+            are too small for ``train.bmi``.
     """
     objective, training = objective_of(recipe), recipe.train
     base = objective.model_config(recipe, vocab_size)
     if not training.stages:
-        return [Stage(1, training.steps, training.lr, base, training, objective.row_len(base))]
-    stages, steps = [], 0
+        stages = [Stage(1, training.steps, training.lr, base, training, objective.row_len(base))]
+    else:
+        stages = list(_one_after_the_other(training, base, objective))
+    for stage in stages:
+        check_fits(stage.training, stage.row_len)
+    return stages
+
+
+def _one_after_the_other(training: TrainConfig, base: Any, objective: Objective[Any]) -> Iterator[Stage]:
+    """The stages of ``training``, of the configuration ``base`` with other lengths each."""
+    steps = 0
     for number, stage in enumerate(training.stages):
         config = _under(base, stage.model, objective, f"train.stages.{number}.model")
         own = training.model_copy(update={"batch_size": stage.batch_size or training.batch_size})
-        stages.append(Stage(steps + 1, steps + stage.steps, stage.lr, config, own, objective.row_len(config)))
+        yield Stage(steps + 1, steps + stage.steps, stage.lr, config, own, objective.row_len(config))
         steps += stage.steps
-    return stages
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> Stage:

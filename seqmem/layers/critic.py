@@ -1,0 +1,25 @@
+"""Whether one segment of a text follows another, told from a vector of each (Cao and Xu 2020)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Critic(nn.Module):
+    """T(x, y): a hidden layer over ``[x, y, x - y, x * y, |x - y|]``.
+
+    Args:
+        width: of a vector.
+        hidden: units of the hidden layer, rectified.
+    """
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.hidden = nn.Linear(5 * width, hidden)
+        self.score = nn.Linear(hidden, 1)
+
+    def forward(self, x: Float[Tensor, "... d"], y: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
+        """High where ``y`` follows ``x``."""
+        difference = x - y
+        features = torch.cat([x, y, difference, x * y, difference.abs()], -1)
+        return self.score(self.hidden(features).relu())[..., 0]
