@@ -13,7 +13,8 @@ from rich.console import Console
     type=click.Path(path_type=Path),
     help="Where the PNGs go.  [default: RUN/plots, or plots for several runs]",
 )
-def command(runs: tuple[Path, ...], out: Path | None) -> None:
+@click.option("--spectrum", is_flag=True, help="Also draw the singular values of attention on validation data.")
+def command(runs: tuple[Path, ...], out: Path | None, spectrum: bool) -> None:
     """Draw RUN's loss, bits/byte, gradient norm and speed over the tokens it has seen; several runs are overlaid.
 
     Runs of sound have bits/sample instead. Auxiliary losses and the mass of attention on memory and segment are drawn
@@ -22,5 +23,5 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
     from seqmem.report.plots import plot_runs
 
     default = runs[0] / "plots" if len(runs) == 1 else Path("plots")
-    for file in plot_runs(runs, out or default, Console(stderr=True)):
+    for file in plot_runs(runs, out or default, Console(stderr=True), spectrum):
         click.echo(file)

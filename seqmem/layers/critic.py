@@ -1,5 +1,7 @@
 """Whether one segment of a text follows another, told from a vector of each (Cao and Xu 2020)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,12 +13,13 @@ class Critic(nn.Module):
     Args:
         width: of a vector.
         hidden: units of the hidden layer, rectified.
+        where: device and dtype, as a linear layer takes them.
     """
 
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, width: int, hidden: int, **where: Any):
         super().__init__()
-        self.hidden = nn.Linear(5 * width, hidden)
-        self.score = nn.Linear(hidden, 1)
+        self.hidden = nn.Linear(5 * width, hidden, **where)
+        self.score = nn.Linear(hidden, 1, **where)
 
     def forward(self, x: Float[Tensor, "... d"], y: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
         """High where ``y`` follows ``x``."""

@@ -5,27 +5,27 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqmem.errors import SeqmemError
 from seqmem.models import ENCODERS, MODELS, CausalModel, Encoder, ModelConfig
 from seqmem.models.encoder import EncoderConfig
-from seqmem.ops import Band, Ops, bind
+from seqmem.ops import Band, bind
 from seqmem.ops.pattern import Pattern
+from seqmem.report.layered import LayeredOps, follow
 
 SHADES = " ░▒▓█"
 
 
 @dataclass(frozen=True)
-class RecordingOps(Ops):
+class RecordingOps(LayeredOps):
     """Operations that remember, for each layer, the masks of its last call."""
 
     masks: dict[int, list[Tensor]] = field(default_factory=dict)
-    now: list[int] = field(default_factory=list)
 
     def enter(self, layer: int) -> None:
         """What follows belongs to this layer, and replaces what it asked for before."""
-        self.now[:] = [layer]
+        super().enter(layer)
         self.masks[layer] = []
 
     def attend(self, q, k, v, pattern, *, bias=None, valid=None, **options):
@@ -42,7 +42,7 @@ class RecordingOps(Ops):
         return super().band_pv(p, v, band)
 
     def _record(self, mask: Bool[Tensor, "#H T S"]) -> None:
-        self.masks[self.now[0]].append(mask)
+        self.masks[self.layer].append(mask)
 
 
 @torch.no_grad()
@@ -57,11 +57,9 @@ def attention_masks(config: ModelConfig | EncoderConfig, length: int) -> list[Bo
     ops = RecordingOps(bind("pytorch").preference)
     models = ENCODERS if isinstance(config, EncoderConfig) else MODELS
     model = models.build(config, ops).eval()
-    mixers = _mixers(model)
-    for layer, mixer in enumerate(mixers):
-        mixer.register_forward_pre_hook(lambda *_, layer=layer: ops.enter(layer))
+    num_layers = follow(model, ops)
     _read(model, length)
-    found = [ops.masks[layer] for layer in range(len(mixers)) if ops.masks.get(layer)]
+    found = [ops.masks[layer] for layer in range(num_layers) if ops.masks.get(layer)]
     if not found:
         raise SeqmemError(
             f"{type(model).__name__} asks no operation to attend, so there is no mask to show; name another model"
@@ -88,13 +86,6 @@ def drawn(mask: Bool[Tensor, "T S"], width: int) -> str:
     )
     levels = (rows[0] * (len(SHADES) - 1)).ceil().int()
     return "\n".join("".join(SHADES[level] for level in row) for row in levels.tolist())
-
-
-def _mixers(model: nn.Module) -> Sequence[nn.Module]:
-    """The modules that call operations, in the order of the layers."""
-    return [
-        module for module in model.modules() if isinstance(getattr(module, "ops", None), Ops) and module is not model
-    ]
 
 
 def _is_on(bias: Tensor, pattern: Pattern, num_queries: int, num_keys: int) -> Bool[Tensor, "1 #H #T S"]:

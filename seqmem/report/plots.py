@@ -13,6 +13,7 @@ from seqmem.report.attention import Mass, attention_mass, draw_attention
 from seqmem.report.measure import Measure, measure_of
 from seqmem.report.runs import RunRecord, read_run, short_labels
 from seqmem.report.say import say
+from seqmem.report.spectrum import attention_spectrum, draw_spectra
 from seqmem.report.style import color, layer_styles, panels, saved_figure, tokens_axis
 
 AUXILIARY = "auxiliary/"
@@ -61,16 +62,18 @@ COURSE = (
 )
 
 
-def plot_runs(paths: Sequence[Path], out: Path, console: Console) -> list[Path]:
+def plot_runs(paths: Sequence[Path], out: Path, console: Console, spectrum: bool = False) -> list[Path]:
     """Draw what the runs have logged and where their models attend; return the files, all of them in ``out``.
 
     Args:
         paths: run folders.
         out: where the files go.
         console: where to say whose attention cannot be measured.
+        spectrum: whether to measure the rank of attention, too.
 
     Raises:
-        SeqmemError: a folder that is no run, or that has logged nothing yet.
+        SeqmemError: a folder that is no run, or that has logged nothing yet; or one without the ``spectrum`` that is
+            asked for.
     """
     runs = dict(zip(short_labels(paths), map(read_run, paths), strict=True))
     files = [_draw_curves(plot, runs, out / f"{plot.name}.png") for plot in _plots(runs)]
@@ -79,6 +82,8 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console) -> list[Path]:
         files.append(_draw_auxiliary_losses(runs, auxiliary, out / "auxiliary_loss.png"))
     if masses := _masses(runs, console):
         files.append(draw_attention(masses, out / "attention.png"))
+    if spectrum:
+        files += draw_spectra({label: attention_spectrum(run) for label, run in runs.items()}, out)
     return files
 
 

@@ -47,7 +47,7 @@ class MutualInformation:
 
     def __init__(self, config: BMIConfig, model: CausalModel):
         like = next(model.parameters())
-        self.critic = Critic(pooled_width(model), config.hidden).to(like)
+        self.critic = Critic(pooled_width(model), config.hidden, device=like.device, dtype=like.dtype)
         self._config = config
 
     def losses(self, model: CausalModel, inputs: Int[Tensor, "B T"], step: int) -> tuple[Tensor, dict[str, Tensor]]:
