@@ -179,6 +179,22 @@ class BMIConfig(Section):
         return self.weight > 0
 
 
+class RecallConfig(Section):
+    """Facts in a long text, asked about at its end; a causal model learns to keep them in mind.
+
+    The text is the recipe's, byte by byte. ``associative`` and ``copy`` have symbols of their own besides; ``number`` and
+    ``word`` have a sentence for every key, one of which is asked for; ``passkey`` has one key whatever ``keys`` says.
+    """
+
+    task: Literal["passkey", "number", "word", "associative", "copy"]
+    keys: int = Field(8, gt=0, description="pairs, sentences or symbols to keep in mind; up to so many in training")
+    lengths: tuple[int, int] = Field((256, 2048), description="bytes of a sequence of training, fewest and most")
+    rest: float = Field(0.0, ge=0, description="weight of the loss of what is no answer")
+    eval_lengths: tuple[int, ...] = Field((256, 512, 1024, 2048), description="bytes of a sequence that is measured")
+    depths: tuple[float, ...] = Field((0.0, 0.5, 1.0), description="0 puts facts at the beginning, 1 before questions")
+    samples: int = Field(4, gt=0, description="sequences of each length and depth")
+
+
 class TrainConfig(Section):
     """The loop: AdamW, linear warm-up, cosine decay to ``min_lr``, clipping by global norm.
 
@@ -267,6 +283,7 @@ class Recipe(Section):
     codec: CodecConfig | None = Field(None, description="of an audio recipe; a text recipe has none")
     masking: MaskingConfig | None = Field(None, description="of an encoder's recipe")
     task: TaskConfig | None = Field(None, description="of the recipe of an encoder that answers")
+    recall: RecallConfig | None = Field(None, description="of the recipe of a causal model that answers")
     model: dict[str, Any] = Field(description="name, optionally size, and overrides of that model's configuration")
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
@@ -285,10 +302,17 @@ class Recipe(Section):
     def _encoders_read_text(self) -> Self:
         if self.is_encoder and self.codec:
             raise ValueError("an encoder reads text; leave [codec] out")
-        if self.masking and self.task:
-            raise ValueError("a run has one objective; leave out [masking] or [task]")
         if self.is_encoder and self.train.bmi.is_on:
             raise ValueError("train.bmi is of causal models; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_objective(self) -> Self:
+        given = [f"[{name}]" for name in ("masking", "task", "recall") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"a run has one objective; leave out {' or '.join(given)}")
+        if self.recall and (self.codec or self.tokenizer.kind != "bytes"):
+            raise ValueError('[recall] is of bytes of text; set tokenizer.kind = "bytes" and leave [codec] out')
         return self
 
     @model_validator(mode="after")
@@ -302,6 +326,11 @@ class Recipe(Section):
     def is_encoder(self) -> bool:
         """Whether the model reads whole texts, to both sides, instead of going on with them."""
         return bool(self.masking or self.task)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether right answers count instead of likelihoods."""
+        return bool(self.task or self.recall)
 
     @property
     def vocabulary_settings(self) -> dict[str, Any]:

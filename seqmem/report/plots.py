@@ -90,8 +90,8 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console, spectrum: bool
 def _plots(runs: Mapping[str, RunRecord]) -> list[Plot]:
     """What is drawn of these runs: bits/byte where some are of text, bits/sample of sound; scores where of a task."""
     recipes = [run.recipe for run in runs.values()]
-    measures = {measure.key: measure for measure in (measure_of(recipe) for recipe in recipes if not recipe.task)}
-    scores = [SCORES] if any(recipe.task for recipe in recipes) else []
+    measures = {measure.key: measure for measure in (measure_of(recipe) for recipe in recipes if not recipe.is_scored)}
+    scores = [SCORES] if any(recipe.is_scored for recipe in recipes) else []
     return [LOSS, *map(_bits, measures.values()), *scores, *COURSE]
 
 

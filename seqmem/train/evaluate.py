@@ -126,7 +126,7 @@ def evaluate_run(
     windows: tuple[int, int] | None = None,
     backend: str | None = None,
 ) -> Measurement:
-    """Measure a run or checkpoint and write the result to ``eval.json`` in the run folder.
+    """Measure a run or checkpoint and write the result into the run folder, to ``eval.json`` or what the measurement names.
 
     Args:
         path: a run or checkpoint folder.
@@ -146,5 +146,5 @@ def evaluate_run(
     evaluation = objective_of(recipe).evaluate(model, corpus, vocabulary, split, config, text, windows)
     if isinstance(corpus, AudioCorpus) and isinstance(evaluation, AudioEvaluation):
         evaluation = replace(evaluation, baselines=corpus.baselines(split))
-    (run_dir / "eval.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
+    (run_dir / evaluation.file).write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from seqmem.data.linear_prediction import Baselines
 
@@ -13,8 +13,11 @@ class Measurement(ABC):
     """Measures of a model, and what they were computed from.
 
     Attributes:
+        file: where a run keeps it.
         text: what was measured, in words.
     """
+
+    file: ClassVar[str] = "eval.json"
 
     text: str
 

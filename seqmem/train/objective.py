@@ -91,6 +91,10 @@ class Objective(ABC, Generic[M]):
         """How many losses there are for each unit that they are also told by, as ``bits_per_UNIT``."""
         return {}
 
+    def validate(self, model: M, tokens: Tokens, vocabulary: Vocabulary, config: EvalConfig) -> Measurement:
+        """Measure ``model`` between steps."""
+        return self.evaluate(model, tokens, vocabulary, "validation", config, "validation split")
+
     @abstractmethod
     def evaluate(
         self,
@@ -125,7 +129,7 @@ def objective_of(recipe: Recipe) -> Objective[Any]:
     return _class("next_token:NextToken")()
 
 
-_BY_SECTION = {"masking": "masked_token:MaskedToken", "task": "task:Task"}
+_BY_SECTION = {"masking": "masked_token:MaskedToken", "task": "task:Task", "recall": "recall:Recall"}
 
 
 def _class(place: str) -> Any:

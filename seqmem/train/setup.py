@@ -32,7 +32,7 @@ from seqmem.train.objective import M, Objective, objective_of
 from seqmem.train.session import Session
 from seqmem.train.stages import Stage, stage_at, stages_of
 
-SECTIONS = ("data", "tokenizer", "codec", "masking", "task", "model")
+SECTIONS = ("data", "tokenizer", "codec", "masking", "task", "recall", "model")
 """Of a recipe: what a run cannot change on the way."""
 
 

@@ -152,12 +152,10 @@ class Trainer:
         }
 
     def _validate(self) -> dict[str, float | None]:
-        """Measure the model on the validation split; the record has the keys of ``eval.json`` with a prefix."""
+        """Measure the model on the validation split; the record has its measures with a prefix."""
         session, recipe = self._session, self._recipe
         with computing(recipe.train, session.device):
-            evaluation = self._objective.evaluate(
-                session.model, self._corpus, self._vocabulary, "validation", recipe.eval, "validation split"
-            )
+            evaluation = self._objective.validate(session.model, self._corpus, self._vocabulary, recipe.eval)
         self._say(f"step {session.counters.step}  validation  {evaluation.summary()}")
         measures = {f"validation_{name}": value for name, value in evaluation.measures().items()}
         return {"step": session.counters.step, **measures, "seconds": session.counters.seconds}
