@@ -18,6 +18,18 @@ BYTE_VOCAB_SIZE = 257
 MIN_PIECES = 260
 
 
+Positive = Annotated[int, Field(gt=0)]
+Slots = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def in_order(lengths: tuple[int, int]) -> tuple[int, int]:
+    """Fewest and most."""
+    if not 0 < lengths[0] <= lengths[1]:
+        raise ValueError("give two numbers above 0, the smaller first")
+    return lengths
+
+
 class DataConfig(Section):
     """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
@@ -147,10 +159,8 @@ class TaskConfig(Section):
 
     @field_validator("lengths")
     @classmethod
-    def _have_room(cls, lengths: tuple[int, int]) -> tuple[int, int]:
-        if not 0 < lengths[0] <= lengths[1]:
-            raise ValueError("give two numbers above 0, the smaller first")
-        return lengths
+    def _in_order(cls, lengths: tuple[int, int]) -> tuple[int, int]:
+        return in_order(lengths)
 
 
 class BMIConfig(Section):
@@ -182,17 +192,31 @@ class BMIConfig(Section):
 class RecallConfig(Section):
     """Facts in a long text, asked about at its end; a causal model learns to keep them in mind.
 
-    The text is the recipe's, byte by byte. ``associative`` and ``copy`` have symbols of their own besides; ``number`` and
-    ``word`` have a sentence for every key, one of which is asked for; ``passkey`` has one key whatever ``keys`` says.
+    The text is the recipe's, byte by byte. ``associative`` and ``copy`` have symbols of their own besides; ``number``
+    and ``word`` have a sentence for every key, one of which is asked for; ``passkey`` has one whatever ``keys`` says.
     """
 
     task: Literal["passkey", "number", "word", "associative", "copy"]
-    keys: int = Field(8, gt=0, description="pairs, sentences or symbols to keep in mind; up to so many in training")
+    keys: int = Field(
+        8, gt=0, validate_default=True, description="pairs, sentences or symbols to keep in mind, at most in training"
+    )
     lengths: tuple[int, int] = Field((256, 2048), description="bytes of a sequence of training, fewest and most")
     rest: float = Field(0.0, ge=0, description="weight of the loss of what is no answer")
-    eval_lengths: tuple[int, ...] = Field((256, 512, 1024, 2048), description="bytes of a sequence that is measured")
-    depths: tuple[float, ...] = Field((0.0, 0.5, 1.0), description="0 puts facts at the beginning, 1 before questions")
+    eval_lengths: tuple[Positive, ...] = Field((256, 1024, 4096), min_length=1, description="bytes of what is measured")
+    depths: tuple[Share, ...] = Field(
+        (0.0, 0.5, 1.0), min_length=1, description="0 puts facts at the beginning, 1 right before the questions"
+    )
     samples: int = Field(4, gt=0, description="sequences of each length and depth")
+
+    @field_validator("keys")
+    @classmethod
+    def _of_its_task(cls, keys: int, info: ValidationInfo) -> int:
+        return 1 if info.data.get("task") == "passkey" else keys
+
+    @field_validator("lengths")
+    @classmethod
+    def _in_order(cls, lengths: tuple[int, int]) -> tuple[int, int]:
+        return in_order(lengths)
 
 
 class TrainConfig(Section):
@@ -240,9 +264,6 @@ class TrainConfig(Section):
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
-
-
-Slots = Annotated[int, Field(ge=0)]
 
 
 class EvalConfig(Section):

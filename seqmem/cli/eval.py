@@ -1,20 +1,32 @@
 """``seqmem eval``: a run measured on a held-out split."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 
-class MemoryLength(click.ParamType):
+class Numbers(click.ParamType):
+    """Numbers with commas between them: ``1024,16384``."""
+
+    name = "numbers"
+    hint = "neither a number, as 1024, nor several, as 1024,16384"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        parts = value.split(",")
+        if not all(part.isdecimal() for part in parts):
+            self.fail(f"'{value}' is {self.hint}.", param, ctx)
+        return tuple(map(int, parts))
+
+
+class MemoryLength(Numbers):
     """``128`` for every layer, or one number a layer: ``16,16,128``."""
 
     name = "memory length"
+    hint = "neither a number, as 128, nor one a layer, as 16,16,128"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
-        parts = value.split(",")
-        if not all(part.isdecimal() for part in parts):
-            self.fail(f"'{value}' is neither a number, as 128, nor one a layer, as 16,16,128.", param, ctx)
-        first, *others = map(int, parts)
+        first, *others = super().convert(value, param, ctx)
         return (first, *others) if others else first
 
 
@@ -34,6 +46,10 @@ class MemoryLength(click.ParamType):
 )
 @click.option("--context", type=click.IntRange(min=1), help="Read overlapping windows of so many tokens instead.")
 @click.option("--stride", type=click.IntRange(min=1), help="Tokens from one such window to the next.")
+@click.option(
+    "--lengths", type=Numbers(), metavar="N[,N]", help="Of recall: bytes of a sequence.  [default: the recipe's]"
+)
+@click.option("--samples", type=click.IntRange(min=1), help="Of recall: sequences of each.  [default: the recipe's]")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
 def command(
     run: Path,
@@ -44,11 +60,14 @@ def command(
     cmem_len: int | tuple[int, ...] | None,
     context: int | None,
     stride: int | None,
+    lengths: tuple[int, ...] | None,
+    samples: int | None,
     backend: str | None,
 ) -> None:
     """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there.
 
-    A masked language model is measured in bits a masked token, an encoder with a task by its answers.
+    A masked language model is measured in bits a masked token; what learns a task or recall, by its answers. Recall is
+    written to recall.json, which seqmem plot draws.
     """
     from seqmem.train.evaluate import evaluate_run
 
@@ -67,6 +86,8 @@ def command(
         mem_len=mem_len,
         cmem_len=cmem_len,
         windows=windows,
+        lengths=lengths,
+        samples=samples,
         backend=backend,
     )
     click.echo(evaluation.table())

@@ -11,6 +11,7 @@ from rich.console import Console
 from seqmem.errors import SeqmemError
 from seqmem.report.attention import Mass, attention_mass, draw_attention
 from seqmem.report.measure import Measure, measure_of
+from seqmem.report.recall import draw_recall, recall_of
 from seqmem.report.runs import RunRecord, read_run, short_labels
 from seqmem.report.say import say
 from seqmem.report.spectrum import attention_spectrum, draw_spectra
@@ -84,6 +85,8 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console, spectrum: bool
         files.append(draw_attention(masses, out / "attention.png"))
     if spectrum:
         files += draw_spectra({label: attention_spectrum(run) for label, run in runs.items()}, out)
+    if recalls := {label: found for label, run in runs.items() if (found := recall_of(run))}:
+        files.append(draw_recall(recalls, out / "recall.png"))
     return files
 
 

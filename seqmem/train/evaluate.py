@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from seqmem.config import DataConfig, EvalConfig
+from seqmem.config import DataConfig, EvalConfig, RecallConfig
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.codec import Codec
 from seqmem.data.stream import evaluation_segments, overlapping_windows
@@ -22,6 +22,7 @@ from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
+from seqmem.schema import validated
 from seqmem.train.checkpoint import load_recipe_of, load_tokens, load_trained, load_vocabulary, run_folder
 from seqmem.train.device import default_device
 from seqmem.train.evaluation import AudioEvaluation, Evaluation, Measurement, TextEvaluation
@@ -124,9 +125,11 @@ def evaluate_run(
     mem_len: int | tuple[int, ...] | None = None,
     cmem_len: int | tuple[int, ...] | None = None,
     windows: tuple[int, int] | None = None,
+    lengths: tuple[int, ...] | None = None,
+    samples: int | None = None,
     backend: str | None = None,
 ) -> Measurement:
-    """Measure a run or checkpoint and write the result into the run folder, to ``eval.json`` or what the measurement names.
+    """Measure a run or checkpoint and write the result into the run folder, to the measurement's ``file``.
 
     Args:
         path: a run or checkpoint folder.
@@ -134,8 +137,15 @@ def evaluate_run(
         data: a folder of .txt files, a file, or sounds, instead.
         segment_len, mem_len, cmem_len, backend: instead of the recipe's; memory in slots, or one number a layer.
         windows: see :func:`evaluate`.
+        lengths, samples: of recall, instead of the recipe's ``eval_lengths`` and ``samples``.
     """
     recipe = load_recipe_of(path)
+    asked = {"eval_lengths": lengths, "samples": samples}
+    if asked := {key: value for key, value in asked.items() if value is not None}:
+        if not recipe.recall:
+            raise SeqmemError(f"run '{path}' is not of recall, which alone has lengths and samples; leave them out")
+        changed = validated(RecallConfig, recipe.recall.model_dump() | asked, "recall")
+        recipe = recipe.model_copy(update={"recall": changed})
     given = {"segment_len": segment_len, "mem_len": mem_len, "cmem_len": cmem_len}
     config = recipe.eval.model_copy(update={key: value for key, value in given.items() if value is not None})
     vocabulary = load_vocabulary(path)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seqmem.config import EvalConfig, RecallConfig, Recipe, TrainConfig
-from seqmem.data.recall import KINDS, RecallBatches, Sequences
+from seqmem.data.puzzles import KINDS
+from seqmem.data.recall import RecallBatches, Sequences
 from seqmem.data.tokens import Tokens
 from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
@@ -36,6 +37,9 @@ class Recall(Objective[CausalModel]):
     rows = "sequences"
 
     def __init__(self, recall: RecallConfig):
+        most = KINDS[recall.task].most
+        if most is not None and recall.keys > most:
+            raise SeqmemError(f"recall.keys = {recall.keys}: task '{recall.task}' has {most}; give at most as many")
         self._recall = recall
 
     def row_len(self, config: ModelConfig) -> int:
@@ -174,11 +178,11 @@ class RecallEvaluation(Measurement):
         return f"{np.mean(self.accuracies):.1%} right, {self.chance:.1%} by chance"
 
     def rows(self) -> dict[str, str]:
-        plural = "s" * (self.keys > 1)
+        asked = f"{self.task}, {self.keys} key{'s' * (self.keys > 1)}"
         by_length = zip(self.eval_lengths, self.accuracies, strict=True)
         return {
             "text": self.text,
-            "task": f"{self.task}, {self.keys} key{plural}; sequences of a length and depth: {self.samples}, always the same",
+            "task": f"{asked}; {self.samples} of each length and depth, always the same",
             "accuracy": self.summary(),
             "context": self.context,
             "facts at": "".join(f"{depth:>8.0%}" for depth in self.depths),
