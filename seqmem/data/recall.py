@@ -9,8 +9,8 @@ from seqmem.data.shuffle import generator
 from seqmem.data.vocabulary import TokenArray
 from seqmem.errors import SeqmemError
 
-RecallBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""inputs and targets ``[B, T]``, which targets are of an answer ``[B, T]`` bool."""
+RecallBatch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+"""inputs and targets ``[B, T]``; places of targets, of answers ``[N]`` and others ``[M]``, rows end to end."""
 
 
 class Sequences:
@@ -107,4 +107,5 @@ class RecallBatches:
             for _ in range(self._batch_size * longest // length)
         ]
         ids, numbers = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
-        return ids[:, :-1], ids[:, 1:], numbers[:, 1:] >= 0
+        is_answer = numbers[:, 1:].flatten() >= 0
+        return ids[:, :-1], ids[:, 1:], is_answer.nonzero()[:, 0], (~is_answer).nonzero()[:, 0]

@@ -69,7 +69,7 @@ def mixture(ops: Ops, gates: Gates) -> Mixture:
     leading, length = gates.step.shape[:-1], gates.step.shape[-1]
     decay, momentum, step = (gate.reshape(-1, length) for gate in (gates.decay, gates.momentum, gates.step))
     columns = F.pad(torch.diag_embed(step), (0, 2))
-    of_weights, of_momentum = F.one_hot(torch.tensor([length, length + 1], device=step.device)).to(step.dtype)
+    of_weights, of_momentum = F.pad(torch.eye(2, dtype=step.dtype, device=step.device), (length, 0))
     surprise, last = ops.scan(momentum[..., None], columns, of_momentum.expand(len(step), -1))
     memory, _ = ops.scan(1 - decay[..., None], surprise, of_weights.expand(len(step), -1))
     updates, shares = memory.unflatten(0, leading).split((length, 2), -1)

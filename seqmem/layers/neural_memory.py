@@ -29,6 +29,9 @@ class MemoryConfig(BaseModel):
     num_heads: int = Field(1, gt=0, description="memories side by side, each of an equal part of the width")
     depth: int = Field(2, ge=1, le=4, description="layers of the network that is the memory")
     expansion: float = Field(4.0, gt=0, description="width between its layers, in widths of a head")
+    init_scale: float = Field(
+        1.0, gt=0, description="of the weights that it begins with; small ones do not drown what is written first"
+    )
     chunk_len: int = Field(64, gt=0, description="tokens whose gradients are taken at the same weights")
     gates: Literal["token", "chunk"] = Field("token", description="of every token, or of a chunk: its first token's")
     kernel_size: int = Field(4, gt=0, description="of the convolution after each projection")
@@ -86,10 +89,10 @@ class NeuralMemory(nn.Module):
         self.out = Linear(d_model, d_model, bias=False)
 
     def reset_parameters(self) -> None:
-        """The network's weights N(0, 1 / inputs); forgetting begins at 0.001 a token, momentum and steps half open."""
+        """The network's weights N(0, scale^2 / inputs); forgetting begins at 0.001 a token, momentum and steps half open."""
         self.qkv.reset_parameters()
         for weight in self.initial_weights:
-            nn.init.normal_(weight, 0, weight.shape[1] ** -0.5)
+            nn.init.normal_(weight, 0, self.config.init_scale * weight.shape[1] ** -0.5)
         nn.init.zeros_(self.gates.bias)
         nn.init.constant_(self.gates.bias[: self.config.num_heads], -7)
         nn.init.ones_(self.norm.weight)

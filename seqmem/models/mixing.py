@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import is_fake
 
 from seqmem.errors import SeqmemError
 from seqmem.layers.mixer import Mixer
@@ -127,7 +128,7 @@ class MixingTransformer(CausalModel):
 
     @torch.no_grad()
     def _check(self, state: MixingState) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or is_fake(self.head.weight):
             return
         for layer, (block, carried) in enumerate(zip(self._blocks(), state.layers, strict=True), 1):
             if problem := block.mixer.problem(carried):

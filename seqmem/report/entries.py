@@ -48,12 +48,14 @@ def group_by_seed(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 def check_comparable(recipes: Mapping[str, Recipe]) -> None:
     """Refuse what the protocol cannot compare.
 
-    That is encoders; training in stages, which has no one speed; and recipes that are not measured on the same tokens
-    in the same way, by the same number of threads.
+    That is encoders; recall; training in stages, which has no one speed; and recipes that are not measured on the same
+    tokens in the same way, by the same number of threads.
     """
     for name, recipe in recipes.items():
         if recipe.is_encoder:
             raise SeqmemError(f"'{name}' is an encoder, which cannot generate; compare causal models")
+        if recipe.recall:
+            raise SeqmemError(f"'{name}' answers questions, which the protocol does not count; use seqmem plot")
         if recipe.train.stages:
             raise SeqmemError(f"'{name}' is trained in stages, which are not of one speed; leave out train.stages")
     first, *others = recipes.items()

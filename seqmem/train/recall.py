@@ -55,15 +55,16 @@ class Recall(Objective[CausalModel]):
 
     def example(self, config: ModelConfig, batch_size: int) -> Batch:
         tokens = torch.zeros(batch_size, self.row_len(config), dtype=torch.long)
-        return tokens, tokens, torch.ones_like(tokens, dtype=torch.bool)
+        places = torch.arange(tokens.numel())
+        return tokens, tokens, *places.chunk(2)  # answers are half of what is read, at most
 
     def losses(self, model: CausalModel, batch: Batch, state: State) -> tuple[dict[str, Tensor], State]:
-        inputs, targets, is_answer = batch
+        inputs, targets, answers, others = batch
         out = model(inputs)
-        losses = {"loss": model.head.nll(out.hidden[is_answer], targets[is_answer]).mean()}
+        hidden, targets = out.hidden.flatten(0, 1), targets.flatten()
+        losses = {"loss": model.head.nll(hidden[answers], targets[answers]).mean()}
         if self._recall.rest:
-            rest = model.head.nll(out.hidden[~is_answer], targets[~is_answer]).mean()
-            losses["auxiliary/rest"] = self._recall.rest * rest
+            losses["auxiliary/rest"] = self._recall.rest * model.head.nll(hidden[others], targets[others]).mean()
         return losses | {f"auxiliary/{name}": loss for name, loss in out.losses.items()}, state
 
     def units(self, tokens: Tokens, vocabulary: Vocabulary) -> dict[str, float]:

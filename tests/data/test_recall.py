@@ -111,12 +111,14 @@ def test_batches_are_of_one_length_and_depend_on_the_cursor_alone():
     read = [first.next() for _ in range(20)]
     again.cursor = 6
     assert all(torch.equal(a, b) for a, b in zip(read[6], again.next(), strict=True))
-    assert {tuple(inputs.shape) for inputs, _, _ in read} == {(8, 31), (4, 63), (2, 127)}
-    for inputs, targets, is_answer in read:
+    assert {tuple(inputs.shape) for inputs, *_ in read} == {(8, 31), (4, 63), (2, 127)}
+    for inputs, targets, answers, others in read:
         assert torch.equal(inputs[:, 1:], targets[:, :-1])
-        assert is_answer.sum(1).min() >= 1
-        assert is_answer.sum(1).max() <= min(16, targets.shape[1] // 4 + 1)
-        assert torch.isin(targets[is_answer], torch.from_numpy(VALUES)).all()
+        assert torch.equal(torch.cat([answers, others]).sort().values, torch.arange(targets.numel()))
+        counts = torch.bincount(answers // targets.shape[1], minlength=len(targets))
+        assert counts.min() >= 1
+        assert counts.max() <= min(16, targets.shape[1] // 4 + 1)
+        assert torch.isin(targets.flatten()[answers], torch.from_numpy(VALUES)).all()
 
 
 def test_what_cannot_be_is_refused():

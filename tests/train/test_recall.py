@@ -1,4 +1,4 @@
-"""Recall in training: the gradient reaches what was written segments before; measured piece by piece; resumed; drawn."""
+"""Recall in training: gradients reach what was written segments before; measured in pieces; resumed; drawn."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqmem.config import EvalConfig, Recipe, RecallConfig
+from seqmem.config import EvalConfig, RecallConfig, Recipe
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model
 from seqmem.ops import bind
@@ -40,8 +40,7 @@ def test_the_gradient_of_an_answer_reaches_what_was_read_segments_before():
     inputs = torch.randint(256, (1, 80))
     inputs[0, 3] = 130
     assert (inputs == 130).sum() == 1
-    is_answer = torch.zeros_like(inputs, dtype=torch.bool)
-    is_answer[0, -1] = True
+    answers, others = torch.tensor([79]), torch.arange(79)
     vectors = []
 
     def keep(module, arguments, result):
@@ -49,7 +48,7 @@ def test_the_gradient_of_an_answer_reaches_what_was_read_segments_before():
         vectors.append(result)
 
     model.blocks[0].mixer_norm.register_forward_hook(keep)
-    losses, _ = Recall(RecallConfig(**RECALL)).losses(model, (inputs, inputs, is_answer), State())
+    losses, _ = Recall(RecallConfig(**RECALL)).losses(model, (inputs, inputs, answers, others), State())
     losses["loss"].backward()
     assert model.config.segment_len == 16
     assert vectors[0].grad[0, :16].abs().amax() > 0
@@ -59,13 +58,14 @@ def test_the_loss_is_the_mean_over_answers_and_the_rest_is_weighed():
     torch.manual_seed(0)
     model = build_model("transformer-xl/tiny", bind("pytorch"), vocab_size=257).double().eval()
     inputs, targets = torch.randint(256, (2, 3, 20))
-    is_answer = torch.rand(3, 20) < 0.3
-    nll = -model.head.logits(model(inputs).hidden).log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-    losses, state = Recall(RecallConfig(task="copy", rest=0.5)).losses(model, (inputs, targets, is_answer), State())
-    assert losses["loss"].item() == pytest.approx(nll[is_answer].mean().item(), abs=1e-9)
-    assert losses["auxiliary/rest"].item() == pytest.approx(nll[~is_answer].mean().item() / 2, abs=1e-9)
+    answers, others = torch.randperm(60).split((20, 40))
+    nll = -model.head.logits(model(inputs).hidden).log_softmax(-1).gather(-1, targets[..., None]).flatten()
+    losses, state = Recall(RecallConfig(task="copy", rest=0.5)).losses(
+        model, (inputs, targets, answers, others), State()
+    )
+    assert losses["loss"].item() == pytest.approx(nll[answers].mean().item(), abs=1e-9)
+    assert losses["auxiliary/rest"].item() == pytest.approx(nll[others].mean().item() / 2, abs=1e-9)
     assert state == State()
-
 
     torch.manual_seed(0)
     model = build_model("transformer-xl/tiny", bind("pytorch"), vocab_size=257).double().eval()
