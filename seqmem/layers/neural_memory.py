@@ -89,7 +89,7 @@ class NeuralMemory(nn.Module):
         self.out = Linear(d_model, d_model, bias=False)
 
     def reset_parameters(self) -> None:
-        """The network's weights N(0, scale^2 / inputs); forgetting begins at 0.001 a token, momentum and steps half open."""
+        """Weights N(0, scale^2 / inputs); forgetting begins at 0.001 a token, momentum and steps half open."""
         self.qkv.reset_parameters()
         for weight in self.initial_weights:
             nn.init.normal_(weight, 0, self.config.init_scale * weight.shape[1] ** -0.5)
