@@ -68,8 +68,8 @@ class Feedback(CausalModel):
     value a token, whatever the depth. Tokens must go one by one; a call costs what its tokens cost singly.
 
     Pre-LN with shared norm and projection of memories, and equal shares at first, as in the authors' code; the first
-    token of all, which has no memory to attend to, passes attention by. Where that has learned distances, positions
-    here are Transformer-XL's, so that ``mem_len`` may change after training; an LN ends the layers.
+    token of all, which has no memory to attend to, passes attention by. Positions are
+    Transformer-XL's, so that ``mem_len`` may change after training; an LN ends the layers. Both are our choice.
     """
 
     Config: ClassVar = FeedbackConfig

@@ -157,7 +157,8 @@ class Reformer(CausalModel):
             num_buckets=4,
             chunk_len=4,
         ),
-        # Published: layers, widths and context of enwik8, chunks of twice the tokens of a bucket; the rest is ours.
+        # Published: layers and context of enwik8, widths and heads of the ablations, chunks of twice the tokens of a
+        # bucket; the rest is ours.
         "enwik8": dict(
             vocab_size=205,
             num_layers=12,
