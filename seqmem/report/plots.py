@@ -1,15 +1,16 @@
 """``seqmem plot``: what runs have logged, overlaid, over the tokens they have seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from rich.console import Console
 
 from seqmem.errors import SeqmemError
-from seqmem.report.attention import Mass, attention_mass, draw_attention
+from seqmem.report.attention import attention_mass, draw_attention
 from seqmem.report.measure import Measure, measure_of
 from seqmem.report.recall import draw_recall, recall_of
 from seqmem.report.runs import RunRecord, read_run, short_labels
@@ -18,6 +19,7 @@ from seqmem.report.spectrum import attention_spectrum, draw_spectra
 from seqmem.report.style import color, layer_styles, panels, saved_figure, tokens_axis
 
 AUXILIARY = "auxiliary/"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,23 @@ def plot_runs(paths: Sequence[Path], out: Path, console: Console, spectrum: bool
     Args:
         paths: run folders.
         out: where the files go.
-        console: where to say whose attention cannot be measured.
+        console: where to say whose attention or spectrum cannot be measured.
         spectrum: whether to measure the rank of attention, too.
 
     Raises:
-        SeqmemError: a folder that is no run, or that has logged nothing yet; or one without the ``spectrum`` that is
-            asked for.
+        SeqmemError: a folder that is no run, or that has logged nothing yet.
     """
     runs = dict(zip(short_labels(paths), map(read_run, paths), strict=True))
     files = [_draw_curves(plot, runs, out / f"{plot.name}.png") for plot in _plots(runs)]
     auxiliary = {label: losses for label, run in runs.items() if (losses := _auxiliary_losses(run))}
     if auxiliary:
         files.append(_draw_auxiliary_losses(runs, auxiliary, out / "auxiliary_loss.png"))
-    if masses := _masses(runs, console):
+    if masses := _measured(runs, attention_mass, "attention", console):
         files.append(draw_attention(masses, out / "attention.png"))
-    if spectrum:
-        files += draw_spectra({label: attention_spectrum(run) for label, run in runs.items()}, out)
     if recalls := {label: found for label, run in runs.items() if (found := recall_of(run))}:
         files.append(draw_recall(recalls, out / "recall.png"))
+    if spectrum and (spectra := _measured(runs, attention_spectrum, "spectrum", console)):
+        files += draw_spectra(spectra, out)
     return files
 
 
@@ -103,15 +104,18 @@ def _bits(measure: Measure) -> Plot:
     return Plot(measure.key, f"Bits per {measure.unit}", measure.label, curves)
 
 
-def _masses(runs: Mapping[str, RunRecord], console: Console) -> dict[str, Mass]:
-    masses = {}
+def _measured(
+    runs: Mapping[str, RunRecord], measure: Callable[[RunRecord], T | None], what: str, console: Console
+) -> dict[str, T]:
+    """What ``measure`` finds of each run; it is said of which it finds nothing for want of something."""
+    found = {}
     for label, run in runs.items():
         try:
-            if mass := attention_mass(run):
-                masses[label] = mass
+            if measured := measure(run):
+                found[label] = measured
         except SeqmemError as error:
-            say(console, f"attention of {label} is not drawn: {error}")
-    return masses
+            say(console, f"{what} of {label} is not drawn: {error}")
+    return found
 
 
 def _draw_curves(plot: Plot, runs: Mapping[str, RunRecord], file: Path) -> Path:

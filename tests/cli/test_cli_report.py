@@ -139,6 +139,14 @@ def test_a_run_is_drawn_into_its_folder(seqmem: Callable, compared: Path):
     assert {file.name for file in (run / "plots").iterdir()} == {f"{name}.png" for name in names}
 
 
+def test_spectra_are_drawn_and_written_on_demand(seqmem: Callable, compared: Path, tmp_path: Path):
+    finished = seqmem("plot", compared / "runs/xl/seed-7", "--spectrum", "--out", tmp_path)
+    assert finished.code == 0, finished.err
+    assert finished.out.splitlines()[-2:] == [str(tmp_path / "spectrum.png"), str(tmp_path / "spectrum.json")]
+    ((heads,),) = json.loads((tmp_path / "spectrum.json").read_text()).values()
+    assert np.array(heads).shape == (2, 8)
+
+
 @pytest.mark.parametrize(
     ("num_tokens", "reason"), [(0, "has no folder tokens"), (20, "20 validation tokens do not fill its memory")]
 )
