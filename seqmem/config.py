@@ -122,6 +122,7 @@ class StageConfig(Section):
     model: dict[str, Any] = Field(
         default_factory=dict, description="lengths instead of the recipe's, as segment_len and window"
     )
+    recall: dict[str, Any] = Field(default_factory=dict, description="instead of the recipe's, as lengths and keys")
 
     @property
     def warmup_steps(self) -> int:

@@ -94,7 +94,7 @@ def start_session(
     objective = objective_of(recipe)
     stage = stage_at(stages_of(recipe, vocabulary.vocab_size), step_of(checkpoint) if checkpoint else 1)
     model = _new_model(recipe, objective, stage.config, ops)
-    batches = objective.batches(corpus, vocabulary, stage.config, stage.training)
+    batches = stage.objective.batches(corpus, vocabulary, stage.config, stage.training)
     session = Session(model, batches, stage.training, objective)
     if checkpoint:
         load_weights(session.model, checkpoint)
@@ -106,12 +106,10 @@ def start_session(
     return session
 
 
-def enter_stage(
-    session: Session[Any], stage: Stage, objective: Objective[Any], vocabulary: Vocabulary, corpus: Tokens
-) -> None:
+def enter_stage(session: Session[Any], stage: Stage, vocabulary: Vocabulary, corpus: Tokens) -> None:
     """Have the session's next steps be of ``stage``."""
     model = session.model.with_lengths(**stage.config.model_dump())
-    session.go_on(model, objective.batches(corpus, vocabulary, stage.config, stage.training), stage.training)
+    session.go_on(model, stage.objective.batches(corpus, vocabulary, stage.config, stage.training), stage.training)
 
 
 def _begin_with(model: Model, init: Path, objective: Objective[Any], ops: Ops) -> None:

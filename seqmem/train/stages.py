@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqmem.config import Recipe, TrainConfig
+from seqmem.config import RecallConfig, Recipe, TrainConfig
 from seqmem.errors import SeqmemError
 from seqmem.models.base import ModelConfig
 from seqmem.ops import bind
@@ -26,17 +26,22 @@ class Stage:
     Args:
         first, last: its steps, counted from 1.
         lr: the rate that it comes to.
+        objective: what its steps read and lose.
         config: the model's, under the lengths of the stage.
         training: the recipe's section with the batch size of the stage.
-        row_len: tokens of a row of a batch, at most.
     """
 
     first: int
     last: int
     lr: float
+    objective: Objective[Any]
     config: Any
     training: TrainConfig
-    row_len: int
+
+    @property
+    def row_len(self) -> int:
+        """Tokens of a row of a batch, at most."""
+        return self.objective.row_len(self.config)
 
     @property
     def tokens_a_step(self) -> int:
@@ -54,27 +59,29 @@ def stages_of(recipe: Recipe, vocab_size: int | None = None) -> list[Stage]:
         vocab_size: ids of text or sound; the recipe's when absent.
 
     Raises:
-        SeqmemError: ``model`` of a stage has an unknown key or an illegal value, or changes a weight; or its batches
-            are too small for ``train.bmi``.
+        SeqmemError: a stage has an unknown key or an illegal value, or changes a weight; or its batches are too small
+            for ``train.bmi``.
     """
     objective, training = objective_of(recipe), recipe.train
     base = objective.model_config(recipe, vocab_size)
-    if not training.stages:
-        stages = [Stage(1, training.steps, training.lr, base, training, objective.row_len(base))]
+    if training.stages:
+        stages = list(_one_after_the_other(recipe, objective, base))
     else:
-        stages = list(_one_after_the_other(training, base, objective))
+        stages = [Stage(1, training.steps, training.lr, objective, base, training)]
     for stage in stages:
         check_fits(stage.training, stage.row_len)
     return stages
 
 
-def _one_after_the_other(training: TrainConfig, base: Any, objective: Objective[Any]) -> Iterator[Stage]:
-    """The stages of ``training``, of the configuration ``base`` with other lengths each."""
-    steps = 0
+def _one_after_the_other(recipe: Recipe, objective: Objective[Any], base: Any) -> Iterator[Stage]:
+    """The stages of a recipe that has some, the model ``base`` under other lengths in each."""
+    training, steps = recipe.train, 0
     for number, stage in enumerate(training.stages):
-        config = _under(base, stage.model, objective, f"train.stages.{number}.model")
+        where = f"train.stages.{number}"
+        config = _under(base, stage.model, objective, f"{where}.model")
         own = training.model_copy(update={"batch_size": stage.batch_size or training.batch_size})
-        yield Stage(steps + 1, steps + stage.steps, stage.lr, config, own, objective.row_len(config))
+        asking = _asking(recipe, stage.recall, f"{where}.recall") if stage.recall else objective
+        yield Stage(steps + 1, steps + stage.steps, stage.lr, asking, config, own)
         steps += stage.steps
 
 
@@ -86,6 +93,14 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
 def tokens_read(stages: Sequence[Stage], step: int) -> int:
     """Tokens that training has read after ``step`` steps, at most."""
     return sum(stage.tokens_a_step * max(0, min(step, stage.last) - stage.first + 1) for stage in stages)
+
+
+def _asking(recipe: Recipe, settings: dict[str, Any], where: str) -> Objective[Any]:
+    """The recipe's objective with other settings of recall."""
+    if not recipe.recall:
+        raise SeqmemError(f"{where}: the recipe has no [recall]; leave it out")
+    recall = validated(RecallConfig, recipe.recall.model_dump() | settings, where)
+    return objective_of(recipe.model_copy(update={"recall": recall}))
 
 
 def _under(base: Any, lengths: dict[str, Any], objective: Objective[Any], where: str) -> Any:

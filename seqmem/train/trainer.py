@@ -118,7 +118,7 @@ class Trainer:
 
     def _enter(self, stage: Stage) -> None:
         if stage is not self._stage:
-            enter_stage(self._session, stage, self._objective, self._vocabulary, self._corpus)
+            enter_stage(self._session, stage, self._vocabulary, self._corpus)
             self._stage = stage
             self._say(f"stage {self._stages.index(stage) + 1} of {len(self._stages)}: {stage}")
 

@@ -11,17 +11,17 @@ ONCE = ["--train.steps=1", "--train.warmup_steps=1"]
 def test_it_is_sized_without_data(seqmem):
     finished = seqmem("train", "recipes/recall", "--dry-run")
     assert (finished.code, finished.err) == (0, "")
-    assert all(word in finished.out for word in ("titans-mac", "parameters", "sequences x", "MB of tensors"))
+    assert all(word in finished.out for word in ("titans-lmm", "parameters", "sequences x", "MB of tensors"))
 
 
 def test_it_has_a_readme_with_its_command():
     assert "seqmem train recipes/recall" in (builtin_recipes()["recall"] / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", ["titans-mac", "lstm", "compressive"])
+@pytest.mark.parametrize("model", ["titans-lmm", "longformer-lm", "compressive"])
 def test_a_run_of_any_causal_model_is_measured_and_drawn(seqmem, model: str, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    named = [f"--model.name={model}", "--model.size=tiny"] if model != "titans-mac" else ["--model.d_inner=8"]
+    named = [f"--model.name={model}", "--model.size=tiny"] if model != "titans-lmm" else ["--model.d_model=16"]
     trained = seqmem("train", "recipes/recall", "--run", "run", *named, *TRAINED, *ONCE)
     assert (trained.code, trained.err) == (0, "")
     assert "seqmem eval run" in trained.out

@@ -17,6 +17,7 @@ from seqmem.train.checkpoint import find_checkpoint
 from seqmem.train.evaluate import evaluate_run
 from seqmem.train.objective import objective_of
 from seqmem.train.recall import Recall, answered_right
+from seqmem.train.stages import stages_of
 from seqmem.train.trainer import train
 
 RECALL = {"task": "associative", "keys": 4, "lengths": (32, 64), "eval_lengths": (40, 100), "samples": 2}
@@ -115,6 +116,26 @@ def test_what_does_not_fit_is_refused(recalling, tmp_path):
             objective_of(validated(Recipe, values | changed, "test"))
     with pytest.raises(SeqmemError, match="overlapping windows: recall is measured with what memory carries"):
         Recall(recalling.recall).evaluate(None, None, None, "validation", EvalConfig(), "", (8, 4))
+
+
+def test_stages_have_lengths_and_keys_of_their_own(recalling, tmp_path, console):
+    values = recalling.model_dump()
+    values["train"] |= {"eval_every": 9, "log_every": 9}
+    values["train"]["stages"] = [
+        {"steps": 2, "lr": 1e-3, "recall": {"lengths": (16, 16), "keys": 2}},
+        {"steps": 1, "lr": 1e-3, "batch_size": 1},
+    ]
+    staged = validated(Recipe, values, "test")
+    assert [(stage.row_len, stage.tokens_a_step) for stage in stages_of(staged)] == [(16, 32), (64, 64)]
+    run = train(staged, tmp_path / "run", console=console)
+    validations = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in validations if "validation_accuracy" in record] == [2, 3]
+    values["train"]["stages"][0]["recall"] = {"length": 3}
+    with pytest.raises(SeqmemError, match=r"train.stages.0.recall: unknown key 'length'; did you mean 'lengths'"):
+        stages_of(validated(Recipe, values, "test"))
+    values["train"]["stages"][0]["recall"], values["recall"] = {"keys": 2}, None
+    with pytest.raises(SeqmemError, match=r"train.stages.0.recall: the recipe has no \[recall\]; leave it out"):
+        stages_of(validated(Recipe, values, "test"))
 
 
 def test_other_runs_have_no_lengths_of_recall(recipe, tmp_path, console):
