@@ -82,9 +82,11 @@ class ContextState(SegmentState):
 class ContextMixer(SegmentMixer):
     """Tokens see persistent vectors, what memory knew of them when their segment began, and each other.
 
-    ``h = M_start(q)``, ``y = Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. Read literally, the
-    paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a memory that has
-    taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the memory as it
+    ``h = M_start(q)``, ``y = x + Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. The paper has
+    residual connections around every block; without this one a token reaches memory through attention to itself alone,
+    which begins as a mean of all, and what pairs of tokens have to do with each other is not learnt. Read literally,
+    the paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a memory that
+    has taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the memory as it
     stands after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
     """
 
@@ -119,9 +121,10 @@ class ContextMixer(SegmentMixer):
         history = torch.cat([state.history, attention.cached(recalled) if is_cached else recalled], 1)
         keys_values = history if is_cached else attention.cached(history)
         attended, window = self.window(x, state.window, self.persistent, keys_values)
-        renewed, memory = self.memory(attended, state.memory)
+        y = x + attended
+        renewed, memory = self.memory(y, state.memory)
         after = replace(state, window=window, history=history, queries=queries, memory=memory)
-        return self.gate(attended, renewed), after
+        return self.gate(y, renewed), after
 
     def at_border(self, state: ContextState) -> ContextState:
         ended = super().at_border(state)
