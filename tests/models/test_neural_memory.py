@@ -47,6 +47,14 @@ def token_by_token(weights, q, k, v, gates, chunk_len):
     return torch.cat(outs, 2), weights, momentum
 
 
+def test_first_weights_have_the_scale_asked_for():
+    torch.manual_seed(0)
+    memory = NeuralMemory(64, MemoryConfig(init_scale=0.1), OPS)
+    memory.reset_parameters()
+    for weight in memory.initial_weights:
+        assert weight.std().item() == pytest.approx(0.1 * weight.shape[1] ** -0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("chunk_len", [1, 4, 64])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_chunks_against_the_recurrence(name, chunk_len):
