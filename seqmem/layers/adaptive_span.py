@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import is_fake
 
 from seqmem.layers.past_attention import PastAttention
 from seqmem.ops import Band, Ops
@@ -40,7 +41,9 @@ class AdaptiveSpanAttention(PastAttention):
         nn.init.zeros_(self.span)
 
     def spans(self) -> tuple[int, ...]:
-        """Tokens before a token that each head looks at now."""
+        """Tokens before a token that each head looks at now; as many as may be where weights have no values."""
+        if is_fake(self.span):
+            return (self.reach,) * len(self.span)
         needed = (math.ceil(z * self.reach) + self.ramp for z in self.span.detach().clamp(0, 1).tolist())
         return tuple(min(self.reach, -(-keys // BLOCK) * BLOCK) for keys in needed)
 

@@ -57,7 +57,7 @@ def test_equal_weights_have_one_singular_value():
     assert rank_of(ops.found[0][0].numpy()) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in {"light-conv", "lstm", "wavenet"}])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in {"feedback", "light-conv", "lstm", "wavenet"}])
 def test_models_that_attend_have_a_spectrum_a_layer(name):
     torch.manual_seed(0)
     ops = spectrum_ops()
