@@ -29,11 +29,7 @@ class MemoryConfig(BaseModel):
     num_heads: int = Field(1, gt=0, description="memories side by side, each of an equal part of the width")
     depth: int = Field(2, ge=1, le=4, description="layers of the network that is the memory")
     expansion: float = Field(4.0, gt=0, description="width between its layers, in widths of a head")
-    init_scale: float = Field(
-        1.0,
-        gt=0,
-        description="of the weights that it begins with, whose noise drowns what is written while it is large",
-    )
+    init_scale: float = Field(1.0, gt=0, description="of the weights that it begins with")
     chunk_len: int = Field(64, gt=0, description="tokens whose gradients are taken at the same weights")
     gates: Literal["token", "chunk"] = Field("token", description="of every token, or of a chunk: its first token's")
     kernel_size: int = Field(4, gt=0, description="of the convolution after each projection")

@@ -84,10 +84,10 @@ class ContextMixer(SegmentMixer):
 
     ``h = M_start(q)``, ``y = x + Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. The paper has
     residual connections around every block; without this one a token reaches memory through attention to itself alone,
-    which begins as a mean of all. Read literally,
-    the paper lets the future leak: every token sees the history vectors of later ones, and the gate reads a memory that
-    has taken in the whole segment. Here token t sees history vectors up to its own, and its gate reads the memory as it
-    stands after y_t. The rows of y that memory takes in are those of tokens, which the paper leaves open.
+    which begins as a mean of all. Read literally, the paper lets the future leak: every token sees the history vectors
+    of later ones, and the gate reads a memory that has taken in the whole segment. Here token t sees history vectors up
+    to its own, and its gate reads the memory as it stands after y_t. The rows of y that memory takes in are those of
+    tokens, which the paper leaves open.
     """
 
     def __init__(

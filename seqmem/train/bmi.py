@@ -92,14 +92,9 @@ class MutualInformation:
         chosen = proposal.multinomial(self._config.candidates, replacement=True)
         log_proposal = proposal.gather(1, chosen).log().to(vectors)
         x, chosen = x.to(rows), chosen.to(rows)
-        return (
-            (
-                self.weights(vectors[rows, x], vectors[rows, x + 1], vectors[rows, chosen], log_proposal)
-                * continuation_loss(model, segments[rows, x].expand(-1, chosen.shape[1], -1), segments[rows, chosen])
-            )
-            .sum(1)
-            .mean()
-        )
+        weights = self.weights(vectors[rows, x], vectors[rows, x + 1], vectors[rows, chosen], log_proposal)
+        begun = segments[rows, x].expand(-1, chosen.shape[1], -1)
+        return (weights * continuation_loss(model, begun, segments[rows, chosen])).sum(1).mean()
 
     @torch.no_grad()
     def weights(

@@ -25,11 +25,9 @@ def pooled(model: CausalModel, inputs: Int[Tensor, "B T"]) -> Float[Tensor, "B d
 
 def pooled_width(model: CausalModel) -> int:
     """Width of the vectors that :func:`pooled` makes."""
-    training = model.training
+    training, device = model.training, next(model.parameters()).device
     with torch.no_grad():
-        width = pooled(model.eval(), torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)).shape[
-            1
-        ]
+        width = pooled(model.eval(), torch.zeros(1, 1, dtype=torch.long, device=device)).shape[1]
     model.train(training)
     return width
 
