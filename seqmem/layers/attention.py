@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqmem.layers.linear import Linear, linear
 from seqmem.layers.shortcut import Shortcut
 from seqmem.ops import Band, Ops
+from seqmem.ops.dropout import dropping
 from seqmem.ops.step import Affine, AttentionLayer, Distances, Norm
 
 
@@ -68,9 +69,8 @@ class SelfAttention(nn.Module):
         if relative is not None:
             rel = (q + relative.v, relative.r)
             q = q + relative.u
-        dropout = self.dropout if self.training else 0.0
-        seed = torch.randint(2**62, (), device=q.device) if dropout else None
-        out, lse = self.ops.attend(q, k, v, band, rel=rel, valid=valid, dropout=dropout, seed=seed)
+        dropout = dropping(self.dropout, self.training, q.device)
+        out, lse = self.ops.attend(q, k, v, band, rel=rel, valid=valid, **dropout)
         usage = self.ops.key_usage(q, k, band, lse, rel=rel, valid=valid) if with_usage else None
         return self.out(out.flatten(2)), usage
 

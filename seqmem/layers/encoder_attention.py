@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear
 from seqmem.ops import Ops
+from seqmem.ops.dropout import dropping
 
 
 class EncoderAttention(nn.Module):
@@ -52,6 +53,4 @@ class EncoderAttention(nn.Module):
 
     def dropped(self, device: torch.device) -> dict[str, Any]:
         """``dropout`` and a fresh ``seed`` for :meth:`Ops.attend`; nothing outside training."""
-        if not self.training or not self.dropout:
-            return {}
-        return {"dropout": self.dropout, "seed": torch.randint(2**62, (), device=device)}
+        return dropping(self.dropout, self.training, device)

@@ -12,6 +12,7 @@ from seqmem.layers.lsh import Chunks, buckets_of, with_chunk_before
 from seqmem.ops import Dense, Ops, merge
 from seqmem.ops.autocast import suspended
 from seqmem.ops.backend import accumulation_dtype
+from seqmem.ops.dropout import dropping
 from seqmem.state import State
 
 CHUNKED_COST = 2
@@ -151,9 +152,8 @@ class LSHAttention(nn.Module):
         bias: Float[Tensor, "#b t #h s"],
         valid: Bool[Tensor, "b s"] | None = None,
     ) -> tuple[Float[Tensor, "b t h D"], Float[Tensor, "b t h"]]:
-        dropout = self.dropout if self.training else 0.0
-        seed = torch.randint(2**62, (), device=q.device) if dropout else None
-        return self.ops.attend(q, k, v, Dense(), bias=bias, valid=valid, scale=1.0, dropout=dropout, seed=seed)
+        dropout = dropping(self.dropout, self.training, q.device)
+        return self.ops.attend(q, k, v, Dense(), bias=bias, valid=valid, scale=1.0, **dropout)
 
 
 def _bias(off: Bool[Tensor, "..."], dtype: torch.dtype) -> Float[Tensor, "..."]:

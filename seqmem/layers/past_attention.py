@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear, linear
 from seqmem.ops import Ops
+from seqmem.ops.dropout import dropping
 
 
 class PastAttention(nn.Module):
@@ -74,6 +75,18 @@ class PastAttention(nn.Module):
             relative: of every distance that occurs, farthest first.
             context: what else :meth:`attended` of a subclass takes.
         """
+        q, k, v, valid, left = self.operands(x, past, valid)
+        out = self.attended(
+            q, k, v, relative, valid=valid, **dropping(self.dropout, self.training, x.device), **context
+        )
+        return self.out(out.flatten(2)), left
+
+    def operands(
+        self, x: Float[Tensor, "B T d"], past: Tensor, valid: Bool[Tensor, "B P"] | None = None
+    ) -> tuple[
+        Float[Tensor, "B T H D"], Float[Tensor, "B S H D"], Float[Tensor, "B S H D"], Bool[Tensor, "B S"] | None, Tensor
+    ]:
+        """Queries, keys and values, which keys take part, and what the tokens leave; see :meth:`forward`."""
         is_cached = past.dim() == 5
         near = slice(max(0, past.shape[1] - self.num_past()), None)
         projected = self.qkv(x).unflatten(-1, (3, *self.heads))
@@ -81,7 +94,4 @@ class PastAttention(nn.Module):
         k, v = torch.cat([past[:, near] if is_cached else self.cached(past[:, near]), present], 1).unbind(2)
         if valid is not None:
             valid = nn.functional.pad(valid[:, near], (0, x.shape[1]), value=True)
-        dropout = self.dropout if self.training else 0.0
-        seed = torch.randint(2**62, (), device=x.device) if dropout else None
-        out = self.attended(q, k, v, relative, valid=valid, dropout=dropout, seed=seed, **context)
-        return self.out(out.flatten(2)), present if is_cached else x
+        return q, k, v, valid, present if is_cached else x

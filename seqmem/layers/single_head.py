@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear
 from seqmem.ops import Band, Ops
+from seqmem.ops.dropout import dropping
 
 NORM_EPS = 1e-12
 
@@ -52,9 +53,9 @@ class SingleHeadAttention(nn.Module):
         # The gates of keys and values are the same in every slot, so the few queries and outputs bear them instead of
         # the many slots, which stay as they are.
         q = self.dropout(self.query_norm(self.query(x)) * self.query_gate.sigmoid()) * self.key_gate.sigmoid()
-        dropout = self.dropout.p if self.training else 0.0
-        seed = torch.randint(2**62, (), device=x.device) if dropout else None
         q, k, v = (tensor.unsqueeze(2) for tensor in (q, slots, self.dropout(slots)))
-        out, _ = self.ops.attend(q, k, v, Band(slots.shape[1] - 1), valid=valid, dropout=dropout, seed=seed)
+        out, _ = self.ops.attend(
+            q, k, v, Band(slots.shape[1] - 1), valid=valid, **dropping(self.dropout.p, self.training, x.device)
+        )
         content, forget = self.overparameters(self.value_gate.sigmoid()).chunk(2)
         return out.squeeze(2) * content.tanh() * forget.sigmoid()

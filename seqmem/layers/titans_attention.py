@@ -1,5 +1,6 @@
 """The attention of Titans: a window, vectors that everyone sees, and what memory gave (arXiv 2501.00663, section 4)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
@@ -7,6 +8,32 @@ from torch import Tensor
 
 from seqmem.layers.window import WindowAttention
 from seqmem.ops import Dense, merge
+from seqmem.ops.dropout import dropping
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What queries saw so far, and what they go on looking with.
+
+    Args:
+        content: queries that meet keys, ``[B, T, H, D]``.
+        places: queries that meet positions.
+        relative: ``W_r R`` of every distance, farthest first, ``[C, H, D]``.
+        out: attention, ``[B, T, H, D]``.
+        lse: log of its sum of exponentials, ``[B, T, H]``.
+    """
+
+    content: Tensor
+    places: Tensor
+    relative: Tensor
+    out: Tensor
+    lse: Tensor
+
+    def by_segment(self, count: int) -> "list[Seen]":
+        """Rows are ``count`` segments of each sequence, side by side; one object for each segment."""
+        rows = (self.content, self.places, self.out, self.lse)
+        parts = zip(*(part.unflatten(0, (-1, count)).unbind(1) for part in rows), strict=True)
+        return [Seen(content, places, self.relative, out, lse) for content, places, out, lse in parts]
 
 
 class TitansAttention(WindowAttention):
@@ -16,29 +43,32 @@ class TitansAttention(WindowAttention):
     same projections; persistent vectors have no place.
     """
 
-    def attended(
+    def tokens(
         self,
-        q: Float[Tensor, "B T H D"],
-        k: Float[Tensor, "B S H D"],
-        v: Float[Tensor, "B S H D"],
+        x: Float[Tensor, "B T d"],
+        past: Tensor,
         relative: Float[Tensor, "C H D"],
-        *,
-        persistent: Float[Tensor, "P d"] | None = None,
-        history: Float[Tensor, "B S 2 H D"] | None = None,
-        **options: Any,
-    ) -> Float[Tensor, "B T H D"]:
-        """What the queries see.
+        persistent: Float[Tensor, "P d"],
+    ) -> tuple[Seen, Tensor]:
+        """What is seen of tokens and persistent vectors, and what x leaves; arguments are those of :meth:`forward`."""
+        q, k, v, _, left = self.operands(x, past)
+        content, places = q + self.u, q + self.v
+        parts = [self.ops.attend(content, k, v, self.band, rel=(places, relative), **self._dropping(x))]
+        if len(persistent):
+            keys, values = self.cached(persistent[None]).expand(len(q), -1, -1, -1, -1).unbind(2)
+            parts.append(self.ops.attend(content, keys, values, Dense(), **self._dropping(x)))
+        return Seen(content, places, relative, *merge(parts)), left
 
-        Args:
-            persistent: vectors that every token sees.
-            history: keys and values of as many vectors as there are tokens.
-        """
-        at_content, at_places = q + self.u, (q + self.v, relative)
-        parts = [self.ops.attend(at_content, k, v, self.band, rel=at_places, **options)]
-        if history is not None:
-            keys, values = history.unbind(2)
-            parts.append(self.ops.attend(at_content, keys, values, self.band, rel=at_places, **options))
-        if persistent is not None and len(persistent):
-            keys, values = self.cached(persistent.expand(len(q), -1, -1)).unbind(2)
-            parts.append(self.ops.attend(at_content, keys, values, Dense(), **options | {"valid": None}))
-        return merge(parts)[0]
+    def with_history(self, seen: Seen, history: Float[Tensor, "B S 2 H D"]) -> Float[Tensor, "B T d"]:
+        """The output of attention to keys and values of as many history vectors as there are tokens, besides."""
+        keys, values = history.unbind(2)
+        rel = (seen.places, seen.relative)
+        recalled = self.ops.attend(seen.content, keys, values, self.band, rel=rel, **self._dropping(seen.out))
+        return self.output(merge([(seen.out, seen.lse), recalled])[0])
+
+    def output(self, out: Float[Tensor, "B T H D"]) -> Float[Tensor, "B T d"]:
+        """The output of what was seen."""
+        return self.out(out.flatten(2))
+
+    def _dropping(self, x: Tensor) -> dict[str, Any]:
+        return dropping(self.dropout, self.training, x.device)

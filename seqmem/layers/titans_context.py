@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqmem.layers.convolved import ConvolvedProjection
-from seqmem.layers.fast_weights import Weights, pieces
+from seqmem.layers.fast_weights import Weights
 from seqmem.layers.neural_memory import MemoryState, NeuralMemory
 from seqmem.layers.titans import MemoryGate, TitansMixer
-from seqmem.layers.titans_attention import TitansAttention
+from seqmem.layers.titans_attention import Seen, TitansAttention
 from seqmem.layers.titans_window import SlidingWindow, WindowState
 from seqmem.ops import Ops
 from seqmem.state import State
@@ -43,22 +43,28 @@ class SegmentMixer(TitansMixer):
         return replace(state, window=self.window.generation_state(state.window))
 
     def forward(self, x: Float[Tensor, "B T d"], state: Any) -> tuple[Float[Tensor, "B T d"], Any]:
-        segment_len, outs = self.window.attention.window, []
-        for tokens in pieces(state.position, x.shape[1], segment_len):
-            out, state = self.within(x[:, tokens], state)
+        sizes = runs(state.position, x.shape[1], self.window.attention.window)
+        outs = []
+        for (count, length), tokens in zip(sizes, x.split([count * length for count, length in sizes], 1), strict=True):
+            out, state = self.run(tokens.unflatten(1, (count, length)), state)
             outs.append(out)
-            state = replace(state, position=state.position + out.shape[1])
-            if state.position == segment_len:
-                state = self.at_border(state)
         return torch.cat(outs, 1), state
 
-    def within(self, x: Float[Tensor, "B T d"], state: Any) -> tuple[Float[Tensor, "B T d"], Any]:
-        """A call whose tokens belong to one segment."""
-        out, window = self.window(x, state.window, self.persistent)
-        return out, replace(state, window=window)
+    def run(self, x: Float[Tensor, "B n c d"], state: Any) -> tuple[Float[Tensor, "B n*c d"], Any]:
+        """Several whole segments, or tokens that belong to one."""
+        seen, window = self.seen(x, state)
+        out = self.window.attention.output(seen.out)
+        return out.reshape(len(x), -1, x.shape[-1]), self.after(state, window, x.shape[2])
 
-    def at_border(self, state: Any) -> Any:
-        """The segment is over."""
+    def seen(self, x: Float[Tensor, "B n c d"], state: Any) -> tuple[Seen, WindowState]:
+        """What tokens see of each other and of the persistent vectors; segments are rows, side by side."""
+        past = state.window.past.repeat_interleave(x.shape[1], 0)
+        return self.window.tokens(x.flatten(0, 1), replace(state.window, past=past), self.persistent)
+
+    def after(self, state: Any, window: WindowState, length: int) -> Any:
+        """The state after so many tokens of a segment; at its end nothing of the window is left."""
+        if state.position + length < self.window.attention.window:
+            return replace(state, window=window, position=state.position + length)
         return replace(state, window=replace(state.window, past=state.window.past[:, :0]), position=0)
 
 
@@ -114,18 +120,42 @@ class ContextMixer(SegmentMixer):
     def problem(self, state: ContextState) -> str | None:
         return self.memory.problem(state.memory)
 
-    def within(self, x: Float[Tensor, "B T d"], state: ContextState) -> tuple[Float[Tensor, "B T d"], ContextState]:
-        attention, is_cached = self.window.attention, state.window.is_cached
-        q, queries = self.query(x, state.queries)
-        recalled = self.memory.recall(q, state.start, x)
-        history = torch.cat([state.history, attention.cached(recalled) if is_cached else recalled], 1)
-        keys_values = history if is_cached else attention.cached(history)
-        attended, window = self.window(x, state.window, self.persistent, keys_values)
-        y = x + attended
-        renewed, memory = self.memory(y, state.memory)
-        after = replace(state, window=window, history=history, queries=queries, memory=memory)
-        return self.gate(y, renewed), after
+    def run(self, x: Float[Tensor, "B n c d"], state: ContextState) -> tuple[Float[Tensor, "B n*c d"], ContextState]:
+        q, queries = self.query(x.flatten(1, 2), state.queries)
+        seen, window = self.seen(x, state)
+        state = replace(state, queries=queries)
+        attended, renewed = [], []
+        parts = zip(x.unbind(1), q.unflatten(1, x.shape[1:3]).unbind(1), seen.by_segment(x.shape[1]), strict=True)
+        for tokens, asking, part in parts:
+            history = self._history(tokens, asking, state)
+            attended.append(tokens + self.window.attention.with_history(part, self._keys_values(history, state)))
+            written, memory = self.memory(attended[-1], state.memory)
+            renewed.append(written)
+            state = self.after(replace(state, history=history, memory=memory), window, x.shape[2])
+        return self.gate(torch.cat(attended, 1), torch.cat(renewed, 1)), state
 
-    def at_border(self, state: ContextState) -> ContextState:
-        ended = super().at_border(state)
-        return replace(ended, history=state.history[:, :0], start=state.memory.fast.weights)
+    def after(self, state: ContextState, window: WindowState, length: int) -> ContextState:
+        state = super().after(state, window, length)
+        if state.position:
+            return state
+        return replace(state, history=state.history[:, :0], start=state.memory.fast.weights)
+
+    def _history(self, x: Float[Tensor, "B c d"], q: Float[Tensor, "B c d"], state: ContextState) -> Tensor:
+        """The segment's history with what its start's memory gives for these tokens."""
+        recalled = self.memory.recall(q, state.start, x)
+        kept = self.window.attention.cached(recalled) if state.window.is_cached else recalled
+        return torch.cat([state.history, kept], 1)
+
+    def _keys_values(self, history: Tensor, state: ContextState) -> Float[Tensor, "B S 2 H D"]:
+        return history if state.window.is_cached else self.window.attention.cached(history)
+
+
+def runs(position: int, length: int, segment_len: int) -> list[tuple[int, int]]:
+    """What becomes of a call: the rest of the open segment, whole ones, and the beginning of one.
+
+    Returns:
+        Of each how many segments it has, and how many tokens of each.
+    """
+    rest = min(-position % segment_len, length)
+    whole, beginning = divmod(length - rest, segment_len)
+    return [(count, size) for count, size in ((1, rest), (whole, segment_len), (1, beginning)) if count * size]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqmem.layers.titans_attention import TitansAttention
+from seqmem.layers.titans_attention import Seen, TitansAttention
 from seqmem.state import State
 
 
@@ -50,18 +50,17 @@ class SlidingWindow(nn.Module):
         return replace(state, past=self.attention.cached(state.past), relative=self.attention.relative())
 
     def forward(
-        self,
-        x: Float[Tensor, "B T d"],
-        state: WindowState,
-        persistent: Float[Tensor, "P d"],
-        history: Float[Tensor, "B S 2 H D"] | None = None,
+        self, x: Float[Tensor, "B T d"], state: WindowState, persistent: Float[Tensor, "P d"]
     ) -> tuple[Float[Tensor, "B T d"], WindowState]:
-        """What the tokens see, and the state after them.
+        """The output of what the tokens see, and the state after them."""
+        seen, state = self.tokens(x, state, persistent)
+        return self.attention.output(seen.out), state
 
-        Args:
-            history: keys and values of vectors that stand beside the past and the present tokens.
-        """
+    def tokens(
+        self, x: Float[Tensor, "B T d"], state: WindowState, persistent: Float[Tensor, "P d"]
+    ) -> tuple[Seen, WindowState]:
+        """What the tokens see, and the state after them."""
         relative = state.relative if state.is_cached else self.attention.relative()
-        out, left = self.attention(x, state.past, None, relative, persistent=persistent, history=history)
+        seen, left = self.attention.tokens(x, state.past, relative, persistent)
         whole = torch.cat([state.past, left], 1)
-        return out, replace(state, past=whole[:, max(0, whole.shape[1] - self.attention.reach) :])
+        return seen, replace(state, past=whole[:, max(0, whole.shape[1] - self.attention.reach) :])

@@ -5,12 +5,21 @@ index. A kernel needs four multiplications an element and no state. All arithmet
 xor-shift-multiply form with the constants of Wellons' "lowbias32".
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF
 _QUERY_STEP = 0x9E3779B1
 _KEY_STEP = 0x85EBCA77
+
+
+def dropping(probability: float, training: bool, device: torch.device) -> dict[str, Any]:
+    """``dropout`` and a fresh ``seed`` for :meth:`seqmem.ops.Ops.attend`; nothing where nothing is dropped."""
+    if not (training and probability):
+        return {}
+    return {"dropout": probability, "seed": torch.randint(2**62, (), device=device)}
 
 
 def mix(x: Tensor) -> Tensor:
