@@ -3,6 +3,7 @@
 Memory as context is in :mod:`seqmem.layers.titans_context`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +100,7 @@ class GateMixer(WindowMemoryMixer):
 
     def __init__(self, d_model: int, num_persistent: int, window: SlidingWindow, memory: NeuralMemory):
         super().__init__(d_model, num_persistent, window, memory)
-        self.gate = MemoryGate(d_model)
+        self.gate = MemoryGate(d_model, nn.functional.silu)
 
     def forward(self, x: Float[Tensor, "B T d"], state: Any) -> tuple[Float[Tensor, "B T d"], Any]:
         recalled, memory = self.memory(x, state.memory)
@@ -118,11 +119,12 @@ class LayerMixer(WindowMemoryMixer):
 
 
 class MemoryGate(nn.Module):
-    """``RMSNorm(y) o SiLU(RMSNorm(m))``, each norm with a gain of its own; the paper leaves the non-linearity open."""
+    """``RMSNorm(x) o f(RMSNorm(z))``, each norm with a gain of its own; the paper leaves open what f is, and whose."""
 
-    def __init__(self, d_model: int):
+    def __init__(self, d_model: int, activation: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.attended_norm, self.recalled_norm = nn.RMSNorm(d_model), nn.RMSNorm(d_model)
+        self.norm, self.gate_norm = nn.RMSNorm(d_model), nn.RMSNorm(d_model)
+        self.activation = activation
 
-    def forward(self, attended: Float[Tensor, "B T d"], recalled: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
-        return self.attended_norm(attended) * nn.functional.silu(self.recalled_norm(recalled))
+    def forward(self, x: Float[Tensor, "B T d"], z: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
+        return self.norm(x) * self.activation(self.gate_norm(z))

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqmem.layers.convolved import ConvolvedProjection
 from seqmem.layers.fast_weights import Weights
@@ -88,12 +88,16 @@ class ContextState(SegmentState):
 class ContextMixer(SegmentMixer):
     """Tokens see persistent vectors, what memory knew of them when their segment began, and each other.
 
-    ``h = M_start(q)``, ``y = x + Attn([p | h | x])``, then memory takes in y, and ``o = y o M(y)``. The paper has
-    residual connections around every block; without this one a token reaches memory through attention to itself alone,
-    which begins as a mean of all. Read literally, the paper lets the future leak: every token sees the history vectors
-    of later ones, and the gate reads a memory that has taken in the whole segment. Here token t sees history vectors up
-    to its own, and its gate reads the memory as it stands after y_t. The rows of y that memory takes in are those of
-    tokens, which the paper leaves open.
+    ``h = M_start(q)``, ``a = RMSNorm(Attn([p | h | x]))``, memory takes in ``y = x + a``, and the output is
+    ``a + o`` with ``o = M(y) o sigmoid(y)``, both normalised. Read literally, the paper lets the future leak: every
+    token sees the history vectors of later ones, and the gate reads a memory that has taken in the whole segment. Here
+    token t sees history vectors up to its own, and its gate reads the memory as it stands after y_t. The rows of y that
+    memory takes in are those of tokens, which the paper leaves open.
+
+    The paper has residual connections around every block: here around attention and around the gate. Since memory and
+    gate normalise what they are given, nothing else would hold attention's size: without its norm it grew to 100 times
+    that of the tokens, which memory then no longer saw, and learnt nothing. The norm's gain begins at 0.01, so that
+    memory learns of tokens first. The sigmoid is y's, so that what memory gives has a path of its own to the output.
     """
 
     def __init__(
@@ -102,11 +106,13 @@ class ContextMixer(SegmentMixer):
         super().__init__(d_model, num_persistent, attention)
         self.memory = memory
         self.query = ConvolvedProjection(d_model, d_model, memory.config.kernel_size, ops)
-        self.gate = MemoryGate(d_model)
+        self.attended_norm = nn.RMSNorm(d_model)
+        self.gate = MemoryGate(d_model, torch.sigmoid)
 
     def reset_parameters(self, std: float) -> None:
         super().reset_parameters(std)
         self.query.reset_parameters()
+        nn.init.constant_(self.attended_norm.weight, 0.01)
 
     def init_state(self, batch_size: int) -> ContextState:
         window, memory = self.window.init_state(batch_size), self.memory.init_state(batch_size)
@@ -128,11 +134,13 @@ class ContextMixer(SegmentMixer):
         parts = zip(x.unbind(1), q.unflatten(1, x.shape[1:3]).unbind(1), seen.by_segment(x.shape[1]), strict=True)
         for tokens, asking, part in parts:
             history = self._history(tokens, asking, state)
-            attended.append(tokens + self.window.attention.with_history(part, self._keys_values(history, state)))
-            written, memory = self.memory(attended[-1], state.memory)
+            seen_now = self.window.attention.with_history(part, self._keys_values(history, state))
+            attended.append(self.attended_norm(seen_now))
+            written, memory = self.memory(tokens + attended[-1], state.memory)
             renewed.append(written)
             state = self.after(replace(state, history=history, memory=memory), window, x.shape[2])
-        return self.gate(torch.cat(attended, 1), torch.cat(renewed, 1)), state
+        of_attention = torch.cat(attended, 1)
+        return of_attention + self.gate(torch.cat(renewed, 1), x.flatten(1, 2) + of_attention), state
 
     def after(self, state: ContextState, window: WindowState, length: int) -> ContextState:
         state = super().after(state, window, length)
