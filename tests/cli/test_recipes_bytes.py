@@ -25,6 +25,7 @@ COMPARED = {
     },
     "linear": {
         "transformer-xl",
+        "reformer",
         "titans-lmm",
         "titans-mac",
         "titans-mag",
