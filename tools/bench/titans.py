@@ -59,7 +59,7 @@ def our_mac(backend: str, memory_layers: tuple[int, ...]) -> Callable[[], Tensor
     return training(model, lambda: model.head.nll(model(ids[:, :-1]).hidden, ids[:, 1:]).mean())
 
 
-def their_mac(memory_layers: tuple[int, ...]) -> Callable[[], Tensor]:
+def their_mac(memory_layers: tuple[int, ...], batch_size: int | None) -> Callable[[], Tensor]:
     from titans_pytorch import MemoryAsContextTransformer, MemoryMLP
 
     model = MemoryAsContextTransformer(
@@ -71,6 +71,7 @@ def their_mac(memory_layers: tuple[int, ...]) -> Callable[[], Tensor]:
         dim_head=64,
         num_persist_mem_tokens=4,
         neural_memory_segment_len=CHUNK,
+        neural_memory_batch_size=batch_size,
         neural_memory_layers=memory_layers,
         neural_memory_model=MemoryMLP(MAC["d_model"], depth=2, expansion_factor=4.0),
     )
@@ -104,7 +105,8 @@ def main(backend: str, rounds: int, json_path: str) -> None:
     for title, layers in macs.items():
         groups[f"MAC, {BATCH} x {MAC_LENGTH} tokens, memory in {title}, a training step"] = {
             f"seqmem, {backend}": partial(our_mac, backend, layers),
-            PEER: partial(their_mac, layers),
+            f"{PEER}, gradients at the start's weights": partial(their_mac, layers, None),
+            f"{PEER}, gradients at the chunk's weights": partial(their_mac, layers, CHUNK),
         }
     record: dict[str, object] = {}
     lines: list[str] = []

@@ -1,0 +1,22 @@
+"""The sections of a recipe, and a whole one."""
+
+from seqmem.config.data import BYTE_VOCAB_SIZE, CodecConfig, DataConfig, TokenizerConfig
+from seqmem.config.objectives import MaskingConfig, RecallConfig, TaskConfig
+from seqmem.config.recipe import EvalConfig, GenerateConfig, Recipe
+from seqmem.config.training import BMIConfig, StageConfig, TrainConfig
+
+__all__ = [
+    "BYTE_VOCAB_SIZE",
+    "BMIConfig",
+    "CodecConfig",
+    "DataConfig",
+    "EvalConfig",
+    "GenerateConfig",
+    "MaskingConfig",
+    "RecallConfig",
+    "Recipe",
+    "StageConfig",
+    "TaskConfig",
+    "TokenizerConfig",
+    "TrainConfig",
+]
