@@ -194,6 +194,18 @@ def test_the_same_key_for_ever_takes_bounded_steps():
     torch.testing.assert_close(again[:, :, :64], again[:, :, 64:])
 
 
+@pytest.mark.parametrize("common", [0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
+def test_steps_of_keys_alike_do_not_overshoot(common):
+    """Whatever keys have in common: no direction takes more than the longest step allows for."""
+    torch.manual_seed(0)
+    own, shared = torch.randn(16, 1, 64, 128).double(), torch.randn(16, 1, 1, 128).double()
+    keys = F.normalize(
+        common**0.5 * F.normalize(shared, dim=-1) + (1 - common) ** 0.5 * F.normalize(own, dim=-1), dim=-1
+    )
+    steps = (keys * novelty(keys, 64)[..., None]).mT @ keys
+    assert torch.linalg.eigvalsh(steps).max() < 1 / MemoryConfig().max_step
+
+
 def test_gates_of_a_chunk_are_its_first_tokens():
     torch.manual_seed(0)
     each = NeuralMemory(16, MemoryConfig(chunk_len=4), OPS)

@@ -52,9 +52,10 @@ class MemoryByTokens:
         q, k, v = convolved(self.memory.qkv, self.tokens).unflatten(-1, (3, *self.memory.heads)).unbind(1)
         k, v = F.normalize(k, dim=-1), v / v.shape[-1] ** 0.5
         decay, momentum, step = self.memory.gates(x).sigmoid().unflatten(-1, (3, -1))[..., None, None].unbind(1)
-        overlap = sum((key * k).sum(-1).square() for key in self.keys)
+        along = [(key * k).sum(-1, keepdim=True) * key for key in self.keys]
+        overlap = torch.stack([torch.zeros_like(k), *along]).sum(0).norm(dim=-1)
         self.keys.append(k)
-        step = c.max_step * (1 - momentum) * step / torch.as_tensor((1 + overlap) ** 2)[..., None, None]
+        step = c.max_step * (1 - momentum) * step / ((1 + overlap) ** 2)[..., None, None]
         decay = c.min_decay + (1 - c.min_decay) * decay
         slopes = torch.autograd.grad((network(self.base, k) - v).square().sum(), self.base)
         self.momentum = [momentum * s - step * slope for s, slope in zip(self.momentum, slopes, strict=True)]
