@@ -15,6 +15,7 @@ from seqmem.layers.fast_weights import FastWeights, Weights, read_and_write
 from seqmem.layers.linear import Linear
 from seqmem.layers.memory_gates import Gates
 from seqmem.layers.memory_network import read
+from seqmem.layers.step_bound import crowding
 from seqmem.ops import Ops
 from seqmem.ops.autocast import suspended
 from seqmem.ops.backend import accumulation_dtype
@@ -34,7 +35,7 @@ class MemoryConfig(BaseModel):
     gates: Literal["token", "chunk"] = Field("token", description="of every token, or of a chunk: its first token's")
     kernel_size: int = Field(4, gt=0, description="of the convolution after each projection")
     min_decay: float = Field(1e-4, ge=0, lt=1, description="least share of the memory that a token forgets")
-    max_step: float = Field(0.35, gt=0, description="largest step along a token's surprise, its momentum included")
+    max_step: float = Field(0.4, gt=0, description="largest step along a token's surprise, its momentum included")
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,14 @@ class MemoryState(State):
         fast: the weights that learn.
         past: inputs of the convolution before the next token, ``[B, K - 1, 3 d]``.
         keys: of the unfinished chunk, ``[B, H, u, D]``.
+        crowding: of those keys, ``[B, H, u]``.
         gates: that the last token had, ``[B, 3, H]``.
     """
 
     fast: FastWeights
     past: Tensor
     keys: Tensor
+    crowding: Tensor
     gates: Tensor
 
 
@@ -67,10 +70,10 @@ class NeuralMemory(nn.Module):
 
     Stable by default. With momentum a surprise adds ``max_step`` of its gradient at most: ``theta = max_step (1 - eta)
     sigmoid``. Since all gradients of a chunk are taken at the same weights, a key that comes again would take its step
-    again, and keys alike would overshoot together: the step of a token is divided by ``(1 + |sum (k_i . k) k_i|)^2``,
-    over the tokens before it in the chunk. That is 1 for new keys. Steps along a direction then add up to 1.7 in a
-    chunk of one key for ever, and to 2.8 in the worst of 64 keys that gradient ascent finds (3.3 of 128), where less
-    than ``1 / max_step`` keeps a matrix for a memory from growing. Forgetting is at least ``min_decay``.
+    again, and keys alike would overshoot together: the step of a token is divided by how crowded its key's place is
+    among the keys before it in the chunk (:func:`~seqmem.layers.step_bound.crowding`), 1 for new keys. All steps of a
+    chunk then add up to less than 2.4 along any direction; ``1 / max_step`` is what a matrix for a memory bears.
+    Forgetting is at least ``min_decay``.
     """
 
     def __init__(self, d_model: int, config: MemoryConfig, ops: Ops):
@@ -103,7 +106,7 @@ class NeuralMemory(nn.Module):
         weights = tuple(weight.to(dtype).expand(batch_size, *weight.shape) for weight in self.initial_weights)
         keys = weights[0].new_zeros(batch_size, self.heads[0], 0, self.heads[1])
         gates = keys.new_zeros(batch_size, 3, self.heads[0])
-        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size), keys, gates)
+        return MemoryState(FastWeights.fresh(weights), self.qkv.initial(batch_size), keys, keys[..., 0], gates)
 
     def forward(self, x: Float[Tensor, "B T d"], state: MemoryState) -> tuple[Float[Tensor, "B T d"], MemoryState]:
         """What every token reads after it has been written, and the memory after the last."""
@@ -112,15 +115,19 @@ class NeuralMemory(nn.Module):
         with suspended(x):
             dtype = state.fast.weights[0].dtype
             q, k = (F.normalize(part.to(dtype), dim=-1) for part in (q, k))
-            opened, keys = self._opened(x.to(dtype), state), torch.cat([state.keys, k], 2)
+            opened = self._opened(x.to(dtype), state)
             gates = self._gates(opened)
-            step = gates.step * novelty(keys, self.config.chunk_len)[:, :, state.keys.shape[2] :]
+            crowded = crowding(k, state.keys, state.crowding, self.config.chunk_len)
+            step = gates.step / crowded
             values = v.to(dtype) / self.heads[1] ** 0.5
             seen, fast = read_and_write(
                 self.ops, state.fast, q, k, values, replace(gates, step=step), self.config.chunk_len
             )
-        unfinished = keys[:, :, keys.shape[2] - fast.position :]
-        return self._gated(seen, x), MemoryState(fast, past, unfinished, opened[..., -1])
+        parts = ((state.keys, k), (state.crowding, crowded))
+        keys, of_keys = (torch.cat(part, 2) for part in parts)
+        unfinished = slice(keys.shape[2] - fast.position, None)
+        kept = (keys[:, :, unfinished], of_keys[:, :, unfinished])
+        return self._gated(seen, x), MemoryState(fast, past, *kept, opened[..., -1])
 
     def recall(self, q: Float[Tensor, "B T d"], weights: Weights, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         """What queries read of a memory that stays as it is.
@@ -148,7 +155,9 @@ class NeuralMemory(nn.Module):
         """What the memory makes of the first tokens of every sequence, and how it stands after them, at a border."""
         first, state = first.expand(batch_size, -1, -1), self.init_state(batch_size)
         out, state = self(first, state) if first.shape[1] else (first, state)
-        return out, replace(state, fast=state.fast.at_border(), keys=state.keys[:, :, :0])
+        return out, replace(
+            state, fast=state.fast.at_border(), keys=state.keys[:, :, :0], crowding=state.crowding[:, :, :0]
+        )
 
     def _gated(self, seen: Float[Tensor, "B H T D"], x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         return self.out(self.norm(seen).transpose(1, 2).flatten(2).to(x.dtype) * self.gate(x))
@@ -168,12 +177,3 @@ class NeuralMemory(nn.Module):
         c = self.config
         decay, momentum, step = opened.unbind(1)
         return Gates(c.min_decay + (1 - c.min_decay) * decay, momentum, c.max_step * (1 - momentum) * step)
-
-
-def novelty(keys: Float[Tensor, "B H T D"], chunk_len: int) -> Float[Tensor, "B H T"]:
-    """``1 / (1 + |sum (k_i . k_t) k_i|)^2`` over the keys before ``k_t`` in its chunk; the first key begins a chunk."""
-    length = keys.shape[2]
-    size = min(chunk_len, length)
-    chunks = F.pad(keys, (0, 0, 0, -length % size)).unflatten(2, (-1, size))
-    overlap = ((chunks @ chunks.mT).tril(-1) @ chunks).norm(dim=-1)
-    return (1 + overlap).flatten(2)[:, :, :length] ** -2

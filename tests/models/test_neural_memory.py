@@ -10,7 +10,8 @@ from seqmem.errors import SeqmemError
 from seqmem.layers.fast_weights import FastWeights, read_and_write
 from seqmem.layers.memory_gates import Gates
 from seqmem.layers.memory_network import read
-from seqmem.layers.neural_memory import MemoryConfig, NeuralMemory, novelty
+from seqmem.layers.neural_memory import MemoryConfig, NeuralMemory
+from seqmem.layers.step_bound import BOUND, crowding
 from seqmem.models import build_model
 from seqmem.ops import bind
 
@@ -185,25 +186,47 @@ def test_a_long_stream_stays_bounded(tokens):
     assert sizes[-1] < 1.5 * sizes[0]
 
 
-def test_the_same_key_for_ever_takes_bounded_steps():
-    """Of a chunk and over many, for networks whose gradients all point one way."""
-    keys = F.normalize(torch.ones(1, 1, 64, 8), dim=-1)
-    assert novelty(keys, 64).sum() < 1.7
-    assert torch.equal(novelty(torch.eye(8)[None, None], 8), torch.ones(1, 1, 8))
-    again = novelty(torch.cat([keys, keys], 2), 64)
-    torch.testing.assert_close(again[:, :, :64], again[:, :, 64:])
+def fresh_crowding(keys, chunk_len):
+    return crowding(keys, keys[:, :, :0], keys[:, :, :0, 0], chunk_len)
 
 
-@pytest.mark.parametrize("common", [0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
-def test_steps_of_keys_alike_do_not_overshoot(common):
-    """Whatever keys have in common: no direction takes more than the longest step allows for."""
+def common_keys(common, length, width=128):
+    """Keys with as much in common: their cosines."""
+    own, shared = (F.normalize(torch.randn(8, 1, n, width).double(), dim=-1) for n in (length, 1))
+    return F.normalize(common**0.5 * shared + (1 - common) ** 0.5 * own, dim=-1)
+
+
+@pytest.mark.parametrize("length", [64, 200])
+@pytest.mark.parametrize("common", [0.0, 0.05, 0.1, 0.3, 0.8, 1.0])
+def test_steps_of_a_chunk_do_not_overshoot(common, length):
+    """Whatever keys have in common; those that are too crowded to be counted make less than a thousandth."""
     torch.manual_seed(0)
-    own, shared = torch.randn(16, 1, 64, 128).double(), torch.randn(16, 1, 1, 128).double()
-    keys = F.normalize(
-        common**0.5 * F.normalize(shared, dim=-1) + (1 - common) ** 0.5 * F.normalize(own, dim=-1), dim=-1
-    )
-    steps = (keys * novelty(keys, 64)[..., None]).mT @ keys
-    assert torch.linalg.eigvalsh(steps).max() < 1 / MemoryConfig().max_step
+    keys = common_keys(common, length)
+    steps = (keys / fresh_crowding(keys, length)[..., None]).mT @ keys
+    assert torch.linalg.eigvalsh(steps).max() < BOUND + 1e-3 < 1 / MemoryConfig().max_step
+
+
+def test_crowding_against_its_definition():
+    """Key after key, in chunks, and carried on inside of one; new keys are not crowded."""
+    torch.manual_seed(0)
+    keys = common_keys(0.2, 11, 6)
+    expected = []
+    for t, key in enumerate(keys.unbind(2)):
+        taken = torch.zeros(8, 1, 6, 6).double() if t % 4 == 0 else taken
+        inverse = torch.linalg.inv(torch.eye(6) - taken / BOUND)
+        expected.append(torch.einsum("bhi,bhij,bhj->bh", key, inverse, key))
+        taken = taken + key[..., None] * key[..., None, :] / expected[-1][..., None, None]
+    whole = fresh_crowding(keys, 4)
+    torch.testing.assert_close(whole, torch.stack(expected, 2), rtol=1e-12, atol=0)
+    more = crowding(keys[:, :, 6:], keys[:, :, 4:6], whole[:, :, 4:6], 4)
+    torch.testing.assert_close(more, whole[:, :, 6:], rtol=1e-12, atol=0)
+    assert torch.equal(fresh_crowding(torch.eye(8)[None, None], 8), torch.ones(1, 1, 8))
+
+
+def test_gradients_of_crowding():
+    torch.manual_seed(0)
+    keys, before = common_keys(0.3, 11, 4)[:2].requires_grad_(), common_keys(0.3, 2, 4)[:2].requires_grad_()
+    assert torch.autograd.gradcheck(lambda k, b: crowding(k, b, fresh_crowding(b, 5), 5), (keys, before))
 
 
 def test_gates_of_a_chunk_are_its_first_tokens():

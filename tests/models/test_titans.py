@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from seqmem.layers.positions import sinusoid
+from seqmem.layers.step_bound import BOUND
 from seqmem.models import build_model
 from seqmem.ops import bind
 
@@ -41,21 +42,22 @@ class MemoryByTokens:
         self.begin_chunk()
 
     def begin_chunk(self):
-        self.base, self.keys = [weight.detach().requires_grad_() for weight in self.weights], []
+        self.base, self.length = [weight.detach().requires_grad_() for weight in self.weights], 0
+        self.taken = torch.zeros_like(self.base[0][..., :1] * self.base[0][..., :1].mT)
 
     def write(self, x):
         """Take in a token ``[B, d]``; what is read with its own query."""
         c = self.memory.config
-        if len(self.keys) == c.chunk_len:
+        if self.length == c.chunk_len:
             self.begin_chunk()
         self.tokens.append(x)
         q, k, v = convolved(self.memory.qkv, self.tokens).unflatten(-1, (3, *self.memory.heads)).unbind(1)
         k, v = F.normalize(k, dim=-1), v / v.shape[-1] ** 0.5
         decay, momentum, step = self.memory.gates(x).sigmoid().unflatten(-1, (3, -1))[..., None, None].unbind(1)
-        along = [(key * k).sum(-1, keepdim=True) * key for key in self.keys]
-        overlap = torch.stack([torch.zeros_like(k), *along]).sum(0).norm(dim=-1)
-        self.keys.append(k)
-        step = c.max_step * (1 - momentum) * step / ((1 + overlap) ** 2)[..., None, None]
+        crowded = torch.einsum("bhi,bhij,bhj->bh", k, torch.linalg.inv(torch.eye(k.shape[-1]) - self.taken / BOUND), k)
+        self.taken = self.taken + k[..., None] * k[..., None, :] / crowded[..., None, None]
+        self.length += 1
+        step = c.max_step * (1 - momentum) * step / crowded[..., None, None]
         decay = c.min_decay + (1 - c.min_decay) * decay
         slopes = torch.autograd.grad((network(self.base, k) - v).square().sum(), self.base)
         self.momentum = [momentum * s - step * slope for s, slope in zip(self.momentum, slopes, strict=True)]
