@@ -158,7 +158,7 @@ class NearestKeys:
     def __init__(self, limit: int):
         self.limit = limit
 
-    def attend(self, q, k, v, band, *, rel, valid, dropout, seed):
+    def attend(self, q, k, v, band, *, rel, valid):
         distance = torch.arange(k.shape[1] - 1, -1, -1)
         bias = torch.zeros(1, q.shape[1], 1, k.shape[1]).double().masked_fill(distance >= self.limit, -torch.inf)
         return reference.attend(q, k, v, band, bias=bias, rel=rel, valid=valid)
