@@ -9,6 +9,7 @@ from torch import Tensor
 from seqmem.layers.block_attention import bigbird_layout
 from seqmem.layers.encoder_attention import EncoderAttention
 from seqmem.ops import Blocks, Dense, Ops, merge
+from seqmem.ops.dropout import dropping
 
 
 class BigBirdAttention(EncoderAttention):
@@ -34,7 +35,7 @@ class BigBirdAttention(EncoderAttention):
         self, x: Float[Tensor, "B T d"], valid: Bool[Tensor, "B T"] | None, seen: None
     ) -> Float[Tensor, "B T H D"]:
         q, k, v = self.projected(x)
-        dropout = self.dropped(x.device)
+        dropout = dropping(self.dropout, self.training, x.device)
         num_blocks = -(-x.shape[1] // self.size)
         if num_blocks <= full_blocks(self.num_random):
             return self.ops.attend(q, k, v, Dense(), valid=valid, **dropout)[0]
@@ -57,7 +58,12 @@ class BigBirdAttention(EncoderAttention):
         q, k, v = qkv
         keys = None if valid is None else valid[:, :size]
         again, weight = self.ops.attend(
-            q[:, size:last], k[:, :size], v[:, :size], Dense(), valid=keys, **self.dropped(q.device)
+            q[:, size:last],
+            k[:, :size],
+            v[:, :size],
+            Dense(),
+            valid=keys,
+            **dropping(self.dropout, self.training, q.device),
         )
         parts = [(out[:, size:last], lse[:, size:last]), (again, weight + math.log(self.num_random))]
         return torch.cat([out[:, :size], merge(parts)[0], out[:, last:]], 1)

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from seqmem.layers.linear import Linear
 from seqmem.ops import Ops
-from seqmem.ops.dropout import dropping
 
 
 class EncoderAttention(nn.Module):
@@ -50,7 +48,3 @@ class EncoderAttention(nn.Module):
     def projected(self, x: Float[Tensor, "B T d"]) -> tuple[Tensor, ...]:
         """Queries, keys and values, ``[B, T, H, D]`` each."""
         return self.qkv(x).unflatten(-1, (3, *self.heads)).unbind(2)
-
-    def dropped(self, device: torch.device) -> dict[str, Any]:
-        """``dropout`` and a fresh ``seed`` for :meth:`Ops.attend`; nothing outside training."""
-        return dropping(self.dropout, self.training, device)

@@ -10,6 +10,7 @@ from torch import Tensor
 from seqmem.layers.encoder_attention import EncoderAttention
 from seqmem.layers.linear import Linear, linear
 from seqmem.ops import Band, Dense, Gather, Ops, merge
+from seqmem.ops.dropout import dropping
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class GlobalWindowAttention(EncoderAttention):
             seen: the global tokens, all of them valid; none when absent.
         """
         q, k, v = self.projected(x)
-        dropout = self.dropped(x.device)
+        dropout = dropping(self.dropout, self.training, x.device)
         if seen is None:
             return self.ops.attend(q, k, v, self.band, valid=valid, **dropout)[0]
         near = ~seen.mask if valid is None else valid & ~seen.mask
@@ -98,7 +99,7 @@ class GlobalWindowAttention(EncoderAttention):
         (w, *ws), (b, *bs) = self.global_qkv.weight.chunk(3), self.global_qkv.bias.chunk(3)
         q = linear(rows, w, b).unflatten(-1, self.heads)
         k, v = linear(x, torch.cat(ws), torch.cat(bs)).unflatten(-1, (2, *self.heads)).unbind(2)
-        return self.ops.attend(q, k, v, Dense(), valid=valid, **self.dropped(x.device))[0]
+        return self.ops.attend(q, k, v, Dense(), valid=valid, **dropping(self.dropout, self.training, x.device))[0]
 
     def _rows_through_inputs(
         self, rows: Float[Tensor, "B G d"], x: Float[Tensor, "B T d"], valid: Tensor | None
@@ -118,7 +119,7 @@ class GlobalWindowAttention(EncoderAttention):
             Dense(),
             valid=valid,
             scale=self.heads[1] ** -0.5,
-            **self.dropped(x.device),
+            **dropping(self.dropout, self.training, x.device),
         )
         mixed = mixed.unflatten(1, (-1, self.heads[0])).squeeze(3)
         values = torch.einsum("bghd,hcd->bghc", mixed[..., :-1], w_v.unflatten(0, self.heads))

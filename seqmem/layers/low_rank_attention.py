@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqmem.layers.encoder_attention import EncoderAttention
 from seqmem.ops import Dense, Ops
+from seqmem.ops.dropout import dropping
 
 Projection = Literal["linear", "conv", "mean", "max"]
 
@@ -89,4 +90,4 @@ class LowRankAttention(EncoderAttention):
         q, k, v = self.projected(x)
         k, slots = of_keys(k, counted)
         v, _ = (self.values or of_keys)(v, counted)
-        return self.ops.attend(q, k, v, Dense(), valid=slots, **self.dropped(x.device))[0]
+        return self.ops.attend(q, k, v, Dense(), valid=slots, **dropping(self.dropout, self.training, x.device))[0]

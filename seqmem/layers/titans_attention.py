@@ -1,7 +1,6 @@
 """The attention of Titans: a window, vectors that everyone sees, and what memory gave (arXiv 2501.00663, section 4)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -53,22 +52,27 @@ class TitansAttention(WindowAttention):
         """What is seen of tokens and persistent vectors, and what x leaves; arguments are those of :meth:`forward`."""
         q, k, v, _, left = self.operands(x, past)
         content, places = q + self.u, q + self.v
-        parts = [self.ops.attend(content, k, v, self.band, rel=(places, relative), **self._dropping(x))]
+        parts = [
+            self.ops.attend(
+                content, k, v, self.band, rel=(places, relative), **dropping(self.dropout, self.training, x.device)
+            )
+        ]
         if len(persistent):
             keys, values = self.cached(persistent[None]).expand(len(q), -1, -1, -1, -1).unbind(2)
-            parts.append(self.ops.attend(content, keys, values, Dense(), **self._dropping(x)))
+            parts.append(
+                self.ops.attend(content, keys, values, Dense(), **dropping(self.dropout, self.training, x.device))
+            )
         return Seen(content, places, relative, *merge(parts)), left
 
     def with_history(self, seen: Seen, history: Float[Tensor, "B S 2 H D"]) -> Float[Tensor, "B T d"]:
         """The output of attention to keys and values of as many history vectors as there are tokens, besides."""
         keys, values = history.unbind(2)
         rel = (seen.places, seen.relative)
-        recalled = self.ops.attend(seen.content, keys, values, self.band, rel=rel, **self._dropping(seen.out))
+        recalled = self.ops.attend(
+            seen.content, keys, values, self.band, rel=rel, **dropping(self.dropout, self.training, seen.out.device)
+        )
         return self.output(merge([(seen.out, seen.lse), recalled])[0])
 
     def output(self, out: Float[Tensor, "B T H D"]) -> Float[Tensor, "B T d"]:
         """The output of what was seen."""
         return self.out(out.flatten(2))
-
-    def _dropping(self, x: Tensor) -> dict[str, Any]:
-        return dropping(self.dropout, self.training, x.device)

@@ -134,8 +134,8 @@ class ContextMixer(SegmentMixer):
         parts = zip(x.unbind(1), q.unflatten(1, x.shape[1:3]).unbind(1), seen.by_segment(x.shape[1]), strict=True)
         for tokens, asking, part in parts:
             history = self._history(tokens, asking, state)
-            seen_now = self.window.attention.with_history(part, self._keys_values(history, state))
-            attended.append(self.attended_norm(seen_now))
+            with_history = self.window.attention.with_history(part, self._keys_values(history, state))
+            attended.append(self.attended_norm(with_history))
             written, memory = self.memory(tokens + attended[-1], state.memory)
             renewed.append(written)
             state = self.after(replace(state, history=history, memory=memory), window, x.shape[2])

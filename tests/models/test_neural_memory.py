@@ -223,6 +223,19 @@ def test_crowding_against_its_definition():
     assert torch.equal(fresh_crowding(torch.eye(8)[None, None], 8), torch.ones(1, 1, 8))
 
 
+def test_a_key_that_is_0_is_no_harm():
+    torch.manual_seed(0)
+    memory = NeuralMemory(8, MemoryConfig(chunk_len=4), OPS).double()
+    memory.reset_parameters()
+    x = torch.randn(2, 11, 8).double()
+    x[:, 1:7] = 0
+    x.requires_grad_()
+    out, state = memory(x, memory.init_state(2))
+    out.square().sum().backward()
+    assert memory.problem(state) is None
+    assert x.grad.isfinite().all()
+
+
 def test_gradients_of_crowding():
     torch.manual_seed(0)
     keys, before = common_keys(0.3, 11, 4)[:2].requires_grad_(), common_keys(0.3, 2, 4)[:2].requires_grad_()
