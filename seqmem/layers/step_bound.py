@@ -20,7 +20,7 @@ def crowding(
     """By how much a key's step must be divided, for the sake of the keys before it in its chunk.
 
     ``k' (1 - A / L)^-1 k`` with ``A = sum k_i k_i' / crowding_i`` over the keys before and L = :data:`BOUND`: 1 for a
-    key that is orthogonal to them, and for one that is 0. A stays below L in every direction: with A < L, A + s k k' is
+    key that is orthogonal to them, 0.5 for one that is 0. A stays below L in every direction: with A < L, A + s k k' is
     too just when ``s k' (L - A)^-1 k < 1``, and for s = 1 / crowding that is 1 / L. The steps of a key that comes for
     ever fall by ``1 - 1 / L`` each.
 
@@ -64,7 +64,7 @@ class _Crowding(torch.autograd.Function):
         scales = torch.empty_like(crowding)
         for t in range(overlaps.shape[1]):
             column = torch.baddbmm(overlaps[:, t:, t, None], factor[:, t:, :t], factor[:, t, :t, None])[..., 0]
-            own = column[:, 0].clamp(min=1)
+            own = column[:, 0].clamp(min=0.5)
             scale = torch.where(own < MOST_CROWDED, (own * (BOUND - 1)).rsqrt(), 0)
             crowding[:, t], scales[:, t], factor[:, t:, t] = own, scale, column * scale[:, None]
         ctx.save_for_backward(factor, scales, crowding)
