@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,15 @@ def pytest_sessionstart() -> None:
         return self.rewrite()(*args, **kwargs)
 
     interpreter.InterpretedFunction.__call__ = call
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests make of data out of the user's cache, in one place for all processes of the session."""
+    if "SEQMEM_DATA_CACHE" not in os.environ:
+        place = tempfile.mkdtemp(prefix="seqmem-tests-")
+        os.environ["SEQMEM_DATA_CACHE"] = place
+        config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")

@@ -9,13 +9,13 @@ from rich.console import Console
 @click.command()
 @click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--recipe", metavar="RECIPE", help="Train and compare what the compare.toml beside this recipe names.")
-@click.option("--data", metavar="PATH", type=click.Path(path_type=Path), help="Train the recipe's models on this.")
+@click.option("--data", metavar="PATH", help="Train the recipe's models on this.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Where the table goes, and the runs of a recipe.  [default: runs/compare or runs/compare-RECIPE]",
 )
-def command(runs: tuple[Path, ...], recipe: str | None, data: Path | None, out: Path | None) -> None:
+def command(runs: tuple[Path, ...], recipe: str | None, data: str | None, out: Path | None) -> None:
     """Compare RUNs, or the runs that a recipe's compare.toml names, at equal tokens and equal seconds.
 
     Runs that differ in train.seed alone are one entry. With --recipe, what is not trained yet is trained first; after

@@ -45,3 +45,21 @@ def prepare_audio(path: Path, out: Path | None, sample_rate: int, workers: int |
         )
     click.echo(f"{store.note}\n\n{store.report.table()}\n\nstore      {store.folder}\npicture    {drawn_report(store)}")
     click.echo(f"\nNext: seqmem train recipes/audio --data {store.folder} --codec.sample_rate {sample_rate}")
+
+
+@command.command("info")
+@click.argument("path")
+def info(path: str) -> None:
+    """Say how many documents, bytes and words PATH has, how long the documents are, and how they would be split.
+
+    PATH is a folder, a file or a URL of texts, as seqmem train --data takes it. All of it is read.
+    """
+    from seqmem.config import DataConfig
+    from seqmem.data.corpus import load_corpus
+    from seqmem.data.info import survey, table
+    from seqmem.report.bar import byte_bar
+
+    corpus = load_corpus(DataConfig.model_validate({"path": path}))
+    with byte_bar("reading") as progress:
+        infos = survey(corpus, progress)
+    click.echo(table(corpus, infos))

@@ -33,12 +33,7 @@ class MemoryLength(Numbers):
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test"]), default="validation", show_default=True)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Measure on this folder of .txt or FASTA files or of sounds, or on this file.",
-)
+@click.option("--data", metavar="PATH", help="Measure on this folder, file or URL of texts, or on sounds.")
 @click.option("--segment-len", type=click.IntRange(min=1), help="Tokens a call.  [default: the recipe's]")
 @click.option("--mem-len", type=MemoryLength(), metavar="N[,N]", help="Tokens of memory.  [default: the recipe's]")
 @click.option(
@@ -54,7 +49,7 @@ class MemoryLength(Numbers):
 def command(
     run: Path,
     split: str,
-    data: Path | None,
+    data: str | None,
     segment_len: int | None,
     mem_len: int | tuple[int, ...] | None,
     cmem_len: int | tuple[int, ...] | None,

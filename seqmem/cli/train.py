@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @click.option("--size", metavar="NAME", help="Train the recipe in one of its sizes; see seqmem recipes list.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Another way to write --KEY VALUE.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention; a list is tried in order.")
-@click.option(
-    "--data", metavar="PATH", help="Train on this folder of .txt or FASTA files or of sounds, or on this file."
-)
+@click.option("--data", metavar="PATH", help="Train on this folder, file or URL of texts, or on sounds.")
 @click.option("--init", metavar="RUN", help="Begin with the weights and the tokenizer of this run.")
 @click.option("--run", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/RECIPE/TIME]")
 @click.option(

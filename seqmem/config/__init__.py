@@ -1,6 +1,6 @@
 """The sections of a recipe, and a whole one."""
 
-from seqmem.config.data import BYTE_VOCAB_SIZE, CodecConfig, DataConfig, TokenizerConfig
+from seqmem.config.data import BYTE_VOCAB_SIZE, CodecConfig, DataConfig, Location, TokenizerConfig, is_url
 from seqmem.config.objectives import MaskingConfig, RecallConfig, TaskConfig
 from seqmem.config.recipe import EvalConfig, GenerateConfig, Recipe
 from seqmem.config.training import BMIConfig, StageConfig, TrainConfig
@@ -12,6 +12,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "GenerateConfig",
+    "Location",
     "MaskingConfig",
     "RecallConfig",
     "Recipe",
@@ -19,4 +20,5 @@ __all__ = [
     "TaskConfig",
     "TokenizerConfig",
     "TrainConfig",
+    "is_url",
 ]

@@ -5,36 +5,56 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from seqmem.errors import SeqmemError
 from seqmem.schema import Section
 
 BYTE_VOCAB_SIZE = 257
 MIN_PIECES = 260
 
+Location = Path | str
+"""A path here, or the URL of a file system that fsspec knows."""
+
+
+def is_url(text: object) -> bool:
+    """Whether ``text`` names a file system other than this machine's."""
+    return isinstance(text, str) and "://" in text
+
 
 class DataConfig(Section):
     """Which text or sounds: the files in ``path`` where it is given, else a corpus that comes with the installation.
 
-    ``path`` is a folder or a single file; with tokenizer.kind = "bytes" the file may hold anything. Of FASTA
-    files, every record is a document.
+    ``path`` is a folder or a single file, here or at a URL; with tokenizer.kind = "bytes" the file may hold anything.
+    Of FASTA, JSON Lines and Parquet, every record is a document.
 
     ``kjv`` is text; ``plucked-strings`` and ``sine`` are sounds, made when they are asked for. A recipe that comes
     without its data says in ``download`` where that is to be had.
     """
 
     corpus: Literal["kjv", "plucked-strings", "sine"] = "kjv"
-    path: Path | None = None
+    path: Location | None = None
     download: str = ""
 
     @property
     def name(self) -> str:
         """Of the files or the corpus."""
-        return self.path.name if self.path else self.corpus
+        return str(self.path).rstrip("/").rsplit("/", 1)[-1] if self.path else self.corpus
 
-    @field_validator("path")
+    def check_is_there(self) -> None:
+        """Refuse a recipe that brings no data and was given none.
+
+        Raises:
+            SeqmemError: says where to get it.
+        """
+        if self.download and not self.path:
+            raise SeqmemError(f"this recipe brings no data: download {self.download}, then give --data PATH")
+
+    @field_validator("path", mode="before")
     @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
+    def _absolute(cls, path: Any) -> Any:
         """A run goes on, and is evaluated, from any folder."""
-        return path and path.expanduser().absolute()
+        if is_url(path) or not isinstance(path, Path | str):
+            return path
+        return Path(path).expanduser().absolute()
 
 
 class TokenizerConfig(Section):

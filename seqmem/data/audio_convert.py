@@ -8,28 +8,20 @@ files' names and versions and of the rate. Nothing here depends on how many proc
 import hashlib
 import json
 import math
-import os
-import signal
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
 from typing import BinaryIO
 
 import numpy as np
 
+from seqmem.data.atomic import atomic_file
 from seqmem.data.audio_files import BadFileError, OpenSound, SoundFile, open_sound
 from seqmem.data.audio_report import SILENCE, Measures, Verdict
 from seqmem.data.audio_splits import Part
 from seqmem.data.resample import resampled
 from seqmem.data.samples import FULL_SCALE, to_int16
-from seqmem.errors import SeqmemError
+from seqmem.data.workers import in_order
 
 VERSION = 1
 """Of what is made of a file: its samples and its verdict."""
@@ -97,35 +89,7 @@ def _groups(files: Iterable[SoundFile]) -> Iterator[list[SoundFile]]:
 
 def _converted(groups: list[list[SoundFile]], rate: int, folder: Path, num_workers: int) -> Iterator[Piece]:
     tasks = [(group, rate, folder) for group in groups]
-    num_workers = min(num_workers, len(tasks) // PIECES_WORTH_A_WORKER)
-    if num_workers < 2:
-        yield from map(_piece, tasks)
-        return
-    # A forked copy of a process that has used threads may hang; a new process does not.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as executor:
-        try:
-            yield from executor.map(_piece, tasks)
-        except BrokenProcessPool:
-            raise SeqmemError(
-                "a process that converts sounds was killed, perhaps for want of memory; "
-                "run again with fewer --workers: it goes on where it stopped"
-            ) from None
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Ends with its parent, however that ends, and is silent at Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent
-    wait([parent.sentinel])
-    os._exit(1)
+    return in_order(_piece, tasks, min(num_workers, len(tasks) // PIECES_WORTH_A_WORKER), "converts sounds")
 
 
 def _piece(task: tuple[list[SoundFile], int, Path]) -> Piece:
@@ -139,12 +103,12 @@ def _piece(task: tuple[list[SoundFile], int, Path]) -> Piece:
         return Piece(path, [Verdict(**verdict) for verdict in values["verdicts"]], Measures(**values["measures"]))
     verdicts: list[Verdict] = []
     measures = Measures()
-    with _renamed_at_end(path) as out:
+    with atomic_file(path) as out:
         for file in files:
             verdict, more = _convert_file(file, rate, out)
             verdicts.append(verdict)
             measures += more
-    with _renamed_at_end(about) as out:
+    with atomic_file(about) as out:
         values = {"verdicts": [asdict(verdict) for verdict in verdicts], "measures": asdict(measures)}
         out.write(json.dumps(values).encode())
     return Piece(path, verdicts, measures)
@@ -180,18 +144,3 @@ def _check(measures: Measures, rate: int) -> None:
         raise BadFileError("too short", f"{measures.num_samples / rate:.3f} s, less than {MIN_SECONDS} s")
     if measures.num_silent == measures.num_samples:
         raise BadFileError("silent", f"nowhere above {20 * math.log10(SILENCE / FULL_SCALE):.0f} dB")
-
-
-@contextmanager
-def _renamed_at_end(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name when it is whole and on disk; another process may be writing the same."""
-    descriptor, partial = tempfile.mkstemp(".partial", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise

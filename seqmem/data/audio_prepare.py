@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from seqmem.data.audio_report import Measures, Report, Verdict
 from seqmem.data.audio_splits import LISTS, Part, split_files
 from seqmem.data.audio_store import AudioStore, Recording
 from seqmem.data.corpus import SPLITS
+from seqmem.data.workers import num_cores
 from seqmem.errors import SeqmemError
 
 Progress = Callable[[int, int], None]
@@ -46,18 +46,18 @@ def prepare(
     sources = _sources(path, files, sample_rate)
     folder = folder or directory() / f"{path.stem}-{sources[:12]}"
 
-    def make(workplace: Path) -> None:
+    def make(workplace: Path) -> AudioStore:
         chosen = {part.name for parts in split_files(path, files).parts.values() for part in parts}
         in_splits = [file for file in files if file.name in chosen]
         pieces = convert(
             in_splits,
             sample_rate,
             workplace,
-            num_workers or _num_cores(),
+            num_workers or num_cores(),
             lambda done: progress(done, len(in_splits)),
         )
         try:
-            _assemble(folder, path, in_splits, pieces, sample_rate, sources)
+            return _assemble(folder, path, in_splits, pieces, sample_rate, sources)
         except SeqmemError:  # refused: other files will make other pieces
             shutil.rmtree(workplace)
             raise
@@ -75,7 +75,7 @@ def _sources(path: Path, files: Sequence[SoundFile], sample_rate: int) -> str:
 
 def _assemble(
     folder: Path, path: Path, files: Sequence[SoundFile], pieces: Sequence[Piece], sample_rate: int, sources: str
-) -> None:
+) -> AudioStore:
     """Make the store of converted files."""
     verdicts = {verdict.name: verdict for piece in pieces for verdict in piece.verdicts}
     dropped = [verdict for verdict in verdicts.values() if verdict.reason]
@@ -90,7 +90,7 @@ def _assemble(
     counts = ", ".join(f"{len(parts[split]):,} {split}" for split in SPLITS)
     lost = f"{len(dropped):,} of {len(verdicts):,} files dropped"
     note = f"Sounds of {path} at {sample_rate:,} samples/s: {counts} recordings; {rule}; {lost}."
-    audio_store.write(folder, sample_rate, recordings, note, sources, report)
+    return audio_store.write(folder, sample_rate, recordings, note, sources, report)
 
 
 def _recordings(parts: Sequence[Part], pieces: Sequence[Piece]) -> Iterator[Recording]:
@@ -110,7 +110,3 @@ def _refuse_if_most_is_dropped(path: Path, verdicts: Sequence[Verdict], dropped:
         f"sounds '{path}': {len(dropped)} of {len(verdicts)} files, {lost:,.1f} of {seconds:,.1f} s, "
         f"cannot be used: {counts}; first: {first}; mend or remove them"
     )
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

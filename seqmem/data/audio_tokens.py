@@ -79,6 +79,10 @@ class AudioCorpus:
         samples, starts = self.store.samples, self.store.starts
         return baselines(samples["train"], samples[split], starts[split], self.codec)
 
+    def tokens_per_unit(self, split: str) -> float:
+        """Tokens for each sample."""
+        return self.codec.tokens_a_sample
+
     def save(self, folder: Path) -> None:
         """Write into ``folder`` where the sounds are, replacing what is there."""
         with atomic_folder(folder) as partial:

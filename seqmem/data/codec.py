@@ -10,7 +10,7 @@ import numpy as np
 
 from seqmem.config import CodecConfig
 from seqmem.data.samples import FULL_SCALE, to_float, to_int16
-from seqmem.data.vocabulary import TokenArray, Vocabulary
+from seqmem.data.vocabulary import Vocabulary
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "codec.json"
@@ -68,9 +68,6 @@ class Codec(Vocabulary):
     def waveform(self, tokens: np.ndarray) -> np.ndarray:
         """``[N * tokens_a_sample]`` ids -> ``[N]`` float32 in [-1, 1]: what the tokens mean before rounding."""
         return self._waveform[self._levels(tokens)]
-
-    def tokens_per_unit(self, tokens: TokenArray) -> float:
-        return self.tokens_a_sample
 
     def describe(self) -> str:
         return f"{self.config.kind}, {self.levels:,} levels, {self.sample_rate:,} samples/s, {self.hash}"

@@ -27,10 +27,11 @@ def load_sounds(config: DataConfig, sample_rate: int) -> AudioStore:
     Raises:
         SeqmemError: nothing usable is there, or the recipe wants data that the user has to download.
     """
-    if config.path is None and config.download:
-        raise SeqmemError(f"this recipe brings no data: download {config.download}, then give --data FOLDER")
+    config.check_is_there()
     if config.path is None:
         return _embedded(config.corpus, sample_rate)
+    if not isinstance(config.path, Path):
+        raise SeqmemError(f"sounds '{config.path}' are not on this machine; fetch them and name their folder")
     return AudioStore.open(config.path) if audio_store.is_store(config.path) else prepare(config.path, sample_rate)
 
 
@@ -43,13 +44,13 @@ def _embedded(name: str, sample_rate: int) -> AudioStore:
     sources = hashlib.sha256(identity.encode()).hexdigest()
     folder = directory() / f"{name}-{sources[:12]}"
 
-    def make(_: Path) -> None:
-        _write(folder, name, synthesiser.recordings(name, sample_rate), sample_rate, sources)
+    def make(_: Path) -> AudioStore:
+        return _write(folder, name, synthesiser.recordings(name, sample_rate), sample_rate, sources)
 
     return made_once(folder, sources, make)
 
 
-def _write(folder: Path, name: str, sounds: dict[str, list[np.ndarray]], sample_rate: int, sources: str) -> None:
+def _write(folder: Path, name: str, sounds: dict[str, list[np.ndarray]], sample_rate: int, sources: str) -> AudioStore:
     measures = Measures()
     samples = {split: [to_int16(sound) for sound in sounds[split]] for split in SPLITS}
     for split in SPLITS:
@@ -62,4 +63,4 @@ def _write(folder: Path, name: str, sounds: dict[str, list[np.ndarray]], sample_
         split: [(f"{split}-{number}", [sound]) for number, sound in enumerate(samples[split])] for split in SPLITS
     }
     note = f"Corpus '{name}', made here at {sample_rate:,} samples/s; {RULE}."
-    audio_store.write(folder, sample_rate, recordings, note, sources, report)
+    return audio_store.write(folder, sample_rate, recordings, note, sources, report)

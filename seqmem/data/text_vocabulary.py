@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from seqmem.data.vocabulary import TokenArray, Vocabulary
+from seqmem.data.vocabulary import Vocabulary
 
 
 class TextVocabulary(Vocabulary):
@@ -43,7 +43,3 @@ class TextVocabulary(Vocabulary):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; bytes that are not UTF-8, as a model may sample them, become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
-    def tokens_per_unit(self, tokens: TokenArray) -> float:
-        counts = np.bincount(tokens[:], minlength=self.vocab_size)
-        return len(tokens) / int(counts @ self.num_bytes)

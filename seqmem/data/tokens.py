@@ -1,61 +1,22 @@
-"""A corpus as token arrays, one a split, found again from the run folder so that a resumed run sees the same tokens."""
+"""What a run trains on and is measured on: a corpus or sounds as tokens, found again from the run's folder."""
 
 import json
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Self
-
-import numpy as np
 
 from seqmem.config import DataConfig
-from seqmem.data.atomic import atomic_folder
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.codec import Codec
-from seqmem.data.corpus import SPLITS, Corpus, load_corpus
+from seqmem.data.corpus import load_corpus
 from seqmem.data.sounds import load_sounds
+from seqmem.data.store.build import tokenized
+from seqmem.data.store.token_store import FILE_NAME, TokenStore
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.errors import SeqmemError
 
-
-@dataclass(frozen=True)
-class TokenizedCorpus:
-    """Token ids ``[N]`` by split, every document begun by BOS; name and note are the corpus's.
-
-    BOS is known by its id, so that nobody need say where documents start.
-    """
-
-    name: str
-    note: str
-    splits: dict[str, np.ndarray]
-    starts: ClassVar[dict[str, np.ndarray]] = {}
-
-    @classmethod
-    def build(cls, corpus: Corpus, tokenizer: TextVocabulary) -> Self:
-        """Encode every split."""
-        splits = {
-            split: tokenizer.encode_documents(document.text for document in documents)
-            for split, documents in corpus.splits.items()
-        }
-        return cls(corpus.name, corpus.note, splits)
-
-    def save(self, folder: Path) -> None:
-        """Write ``folder``, replacing one that is there."""
-        with atomic_folder(folder) as partial:
-            (partial / "corpus.json").write_text(json.dumps({"name": self.name, "note": self.note}, indent=2))
-            for split, tokens in self.splits.items():
-                np.save(partial / f"{split}.npy", tokens)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Map what :meth:`save` wrote into memory."""
-        about = json.loads((folder / "corpus.json").read_text())
-        splits = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS}
-        return cls(about["name"], about["note"], splits)
-
-
-Tokens = TokenizedCorpus | AudioCorpus
-"""What a run trains on and is measured on."""
+Tokens = TokenStore | AudioCorpus
 
 
 def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
@@ -67,11 +28,33 @@ def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
     if isinstance(vocabulary, Codec):
         return AudioCorpus.build(load_sounds(data, vocabulary.sample_rate), vocabulary)
     assert isinstance(vocabulary, TextVocabulary)
-    return TokenizedCorpus.build(load_corpus(data, isinstance(vocabulary, ByteTokenizer)), vocabulary)
+    return read_text(data, vocabulary)
+
+
+def read_text(data: DataConfig, tokenizer: TextVocabulary) -> TokenStore:
+    """The text that ``data`` names, as tokens; a single file is cut by bytes where these are the tokens."""
+    return tokenized(load_corpus(data, isinstance(tokenizer, ByteTokenizer)), tokenizer)
 
 
 def saved_tokens(folder: Path, vocabulary: Vocabulary, data: DataConfig) -> Tokens:
-    """What was saved in ``folder``, once read from ``data``."""
+    """What was saved in ``folder``, once read from ``data``; where the store is gone, it is made anew.
+
+    Raises:
+        SeqmemError: the data is not what it was.
+    """
     if isinstance(vocabulary, Codec):
         return AudioCorpus.load(folder, vocabulary, data)
-    return TokenizedCorpus.load(folder)
+    try:
+        about = json.loads((folder / FILE_NAME).read_text())
+        place, digest = Path(about["store"]), about["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SeqmemError(f"{folder}: what the run trains on is not written there; begin a new run") from None
+    with suppress(SeqmemError):
+        store = TokenStore.open(place)
+        if store.digest == digest:
+            return store
+    assert isinstance(vocabulary, TextVocabulary)
+    store = read_text(data, vocabulary)
+    if store.digest != digest:
+        raise SeqmemError(f"data '{data.name}' has changed since the run began; restore it or begin a new run")
+    return store

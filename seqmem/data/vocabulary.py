@@ -30,10 +30,6 @@ class Vocabulary(ABC):
     unit: str
 
     @abstractmethod
-    def tokens_per_unit(self, tokens: TokenArray) -> float:
-        """How many of ``tokens [N]`` there are for each unit they stand for."""
-
-    @abstractmethod
     def describe(self) -> str:
         """Kind, size and hash in a few words."""
 

@@ -109,7 +109,7 @@ class Plan:
         return eval_every * math.ceil(most / eval_every * (1 - 1e-9))
 
 
-def load_plan(source: str, data: Path | None = None) -> Plan:
+def load_plan(source: str, data: str | None = None) -> Plan:
     """Read the ``compare.toml`` beside the recipe that ``source`` names.
 
     Args:
@@ -133,7 +133,7 @@ def load_plan(source: str, data: Path | None = None) -> Plan:
         for key in ("train.seed", "train.steps"):
             if key in changes:
                 raise SeqmemError(f"{file} [runs.{name}]: {key} is the same for all entries; remove it here")
-    shared = dotted(content.all) | ({"data.path": str(data.absolute())} if data else {})
+    shared = dotted(content.all) | ({"data.path": data} if data else {})
     settings = {name: shared | changes for name, changes in own.items()}
     recipes = {name: _entry_recipe(source, f"{file} [runs.{name}]", settings[name]) for name in settings}
     check_comparable(recipes)

@@ -54,7 +54,7 @@ def compare_runs(paths: Sequence[Path], out: Path, console: Console) -> Comparis
     return comparison
 
 
-def compare_recipe(source: str, out: Path | None, console: Console, data: Path | None = None) -> Comparison | None:
+def compare_recipe(source: str, out: Path | None, console: Console, data: str | None = None) -> Comparison | None:
     """Train what the ``compare.toml`` beside a recipe names, as far as it is not trained yet, and compare it.
 
     Args:

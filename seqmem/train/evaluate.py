@@ -120,7 +120,7 @@ def evaluate_run(
     path: Path,
     split: str = "validation",
     *,
-    data: Path | None = None,
+    data: str | Path | None = None,
     segment_len: int | None = None,
     mem_len: int | tuple[int, ...] | None = None,
     cmem_len: int | tuple[int, ...] | None = None,
@@ -150,7 +150,7 @@ def evaluate_run(
     config = recipe.eval.model_copy(update={key: value for key, value in given.items() if value is not None})
     vocabulary = load_vocabulary(path)
     run_dir = run_folder(path)
-    corpus = load_tokens(path) if data is None else read_tokens(DataConfig(path=data), vocabulary)
+    corpus = load_tokens(path) if data is None else read_tokens(DataConfig.model_validate({"path": data}), vocabulary)
     text = f"{split} split of {corpus.note}"
     model = load_trained(path, bind(backend or recipe.backend)).to(default_device())
     evaluation = objective_of(recipe).evaluate(model, corpus, vocabulary, split, config, text, windows)

@@ -47,7 +47,7 @@ class NextToken(Objective[CausalModel]):
         return losses | {f"auxiliary/{name}": loss for name, loss in out.losses.items()}, out.state
 
     def units(self, tokens: Tokens, vocabulary: Vocabulary) -> dict[str, float]:
-        return {vocabulary.unit: vocabulary.tokens_per_unit(tokens.splits["train"])}
+        return {vocabulary.unit: tokens.tokens_per_unit("train")}
 
     def evaluate(
         self,

@@ -8,10 +8,12 @@ import torch
 from seqmem.config import Recipe
 from seqmem.data.codec import Codec
 from seqmem.data.corpus import load_corpus
+from seqmem.data.store.build import tokenized
+from seqmem.data.store.token_store import TokenStore
 from seqmem.data.stream import TokenStream
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizers import new_tokenizer
-from seqmem.data.tokens import TokenizedCorpus, Tokens, read_tokens, saved_tokens
+from seqmem.data.tokens import Tokens, read_tokens, saved_tokens
 from seqmem.data.vocabulary import TokenArray, Vocabulary
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
@@ -80,11 +82,12 @@ def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tupl
     return vocabulary, tokens
 
 
-def _new_text(recipe: Recipe) -> tuple[TextVocabulary, TokenizedCorpus]:
+def _new_text(recipe: Recipe) -> tuple[TextVocabulary, TokenStore]:
     """A tokenizer trained on the corpus that it then encodes."""
     corpus = load_corpus(recipe.data, recipe.tokenizer.kind == "bytes")
-    tokenizer = new_tokenizer((document.text for document in corpus.splits["train"]), recipe.tokenizer)
-    return tokenizer, TokenizedCorpus.build(corpus, tokenizer)
+    texts = (piece.text for source in corpus.splits["train"] for piece in source.pieces())
+    tokenizer = new_tokenizer(texts, recipe.tokenizer)
+    return tokenizer, tokenized(corpus, tokenizer)
 
 
 def start_session(

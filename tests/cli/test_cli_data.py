@@ -36,6 +36,7 @@ def test_a_folder_becomes_a_store_with_report_and_picture(seqmem, folder, tmp_pa
 
 
 def test_by_default_training_on_the_folder_finds_the_store(seqmem, folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("SEQMEM_DATA_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert seqmem("data", "prepare-audio", folder).code == 0
     (store,) = (tmp_path / "cache" / "seqmem" / "sounds").glob("in-*")

@@ -56,7 +56,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(seqmem: Callable, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """A run of WaveNet and one of a Transformer-XL, trained by the first test that wants them."""
     monkeypatch.chdir(workplace)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+    monkeypatch.setenv("SEQMEM_DATA_CACHE", str(workplace / "cache"))
     models = {"wavenet": (), "xl": ("model.name=transformer-xl", "model.size=tiny")}
     for name, settings in models.items():
         if not Path(name).exists():

@@ -13,7 +13,9 @@ import pytest
 
 from seqmem.cli.eval import MemoryLength
 from seqmem.config import Recipe
-from seqmem.data.tokens import TokenizedCorpus
+from seqmem.data.corpus import Corpus
+from seqmem.data.sources.source import Text
+from seqmem.data.store.build import tokenized
 from seqmem.models import MODELS
 from seqmem.recipe import builtin_recipes
 from seqmem.train import checkpoint
@@ -186,8 +188,9 @@ def test_check_passes_on_a_lawful_model(seqmem, run: Path):
 
 
 def test_check_reads_on_where_the_first_document_ends(seqmem, run: Path, monkeypatch: pytest.MonkeyPatch):
-    documents = checkpoint.load_tokenizer(run).encode_documents(f"ship {number}" for number in range(30))
-    ships = TokenizedCorpus("ships", "Ships.", {"validation": documents})
+    documents = [Text(str(number), f"ship {number}") for number in range(30)]
+    splits = {"train": documents, "validation": documents, "test": []}
+    ships = tokenized(Corpus("ships", "here", "1", lambda: (splits, "Ships.")), checkpoint.load_tokenizer(run))
     monkeypatch.setattr(checkpoint, "load_tokens", lambda run: ships)
     checked = seqmem("check", run)
     assert checked.code == 0, checked.out + checked.err

@@ -251,6 +251,7 @@ def test_a_folder_with_something_else_is_left_alone(folder, tmp_path):
 
 
 def test_by_default_the_store_is_in_the_users_cache(folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("SEQMEM_DATA_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stores = [prepare(folder, rate) for rate in (RATE, 4000, RATE)]
     assert stores[0].folder == stores[2].folder != stores[1].folder

@@ -16,7 +16,11 @@ ENWIK8 = DATA / "bytes" / "enwik8.first1071051"
 
 
 def names(corpus: Corpus) -> dict[str, list[str]]:
-    return {split: [document.name for document in documents] for split, documents in corpus.splits.items()}
+    return {split: [name for name, _ in corpus.documents(split)] for split in corpus.splits}
+
+
+def parts(corpus: Corpus) -> list[tuple[str, str]]:
+    return [document for split in corpus.splits for document in corpus.documents(split)]
 
 
 def write(folder: Path, texts: Mapping[str, str | bytes]) -> Path:
@@ -44,7 +48,7 @@ def test_kjv_has_66_books_in_three_splits():
 
 
 def test_kjv_has_a_verse_a_line_and_a_blank_line_between_chapters():
-    genesis = load_corpus(DataConfig()).splits["train"][0].text
+    genesis = next(load_corpus(DataConfig()).documents("train"))[1]
     assert genesis.startswith("In the beginning God created the heaven and the earth.\nAnd the earth was without form")
     assert genesis.count("\n\n") == 49
     assert genesis.count("\n") == 1533 + 49
@@ -83,47 +87,52 @@ def test_few_flat_files_are_cut_at_line_borders_and_nothing_is_lost(tmp_path):
     texts = {"a.txt": "".join(f"line {index} of a\r\n" for index in range(200)), "b.txt": "no line border " * 100}
     corpus = load(write(tmp_path, texts))
     for name, text in texts.items():
-        parts = [part.text for split in corpus.splits.values() for part in split if f"{part.name}.txt" == name]
-        assert "".join(parts) == text
-        assert [len(part) / len(text) for part in parts] == pytest.approx([0.90, 0.05, 0.05], abs=0.021)
-    assert all(split[0].text.endswith("\r\n") for split in corpus.splits.values())
+        found = [part for stem, part in parts(corpus) if f"{stem}.txt" == name]
+        assert "".join(found) == text
+        assert [len(part) / len(text) for part in found] == pytest.approx([0.90, 0.05, 0.05], abs=0.021)
+    assert all(next(corpus.documents(split))[1].endswith("\r\n") for split in corpus.splits)
 
 
 def test_line_ends_are_kept(tmp_path):
     corpus = load(write(tmp_path, {"train/a.txt": "one\r\ntwo\rthree\n", "val/b.txt": "x"}))
-    assert corpus.splits["train"][0].text == "one\r\ntwo\rthree\n"
+    assert list(corpus.documents("train")) == [("a", "one\r\ntwo\rthree\n")]
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({}, r"holds no \.txt file"),
-        ({"notes.md": "text"}, r"holds no \.txt file"),
+        ({}, r"holds no \.txt, "),
+        ({"notes.md": "text"}, r"holds no \.txt, "),
         ({"train/a.txt": "text"}, r"no validation/ or valid/ or val/"),
         ({"validation/a.txt": "text"}, r"no train/"),
         ({"train/a.md": "text", "val/b.txt": "text"}, r"train' holds no \.txt"),
-        ({"a.txt": " \n"}, r"a\.txt is empty"),
-        ({"a.txt": b"good \xff bad"}, r"a\.txt is not UTF-8 at byte 5"),
+        ({"a.txt": " \n"}, "too little text"),
+        ({"a.txt": "", "b.txt": "text"}, r"a\.txt is empty"),
+        ({"train/a.txt": " \n", "val/b.txt": "x"}, r"a\.txt is empty"),
+        ({"train/7.txt": "a", "val/7.txt": "b"}, r"book 7 is in train/ and in validation/; remove one"),
+        ({"train/a.txt": "text".encode("utf-16"), "val/b.txt": "x"}, r"a\.txt is UTF-16, not UTF-8; convert it"),
         ({"a.txt": "x"}, r"too little text to make a \w+ split"),
     ],
 )
 def test_unusable_folders_are_errors(tmp_path, texts, message):
     write(tmp_path, texts)
     with pytest.raises(SeqmemError, match=message):
-        load(tmp_path)
+        parts(load(tmp_path))
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(SeqmemError, match=r"does not exist; name a folder of \.txt files, or a file"):
+    with pytest.raises(
+        SeqmemError, match=r"nowhere cannot be read \(No such file or directory\); name a folder of texts, or a file"
+    ):
         load(tmp_path / "nowhere")
 
 
 def test_a_file_of_text_is_cut_at_line_borders(tmp_path):
     text = "".join(f"line {index}\n" for index in range(500))
     corpus = load(write(tmp_path, {"a.txt": text}) / "a.txt")
-    parts = [document.text for split in corpus.splits.values() for document in split]
-    assert "".join(parts) == text
-    assert all(part.endswith("\n") for part in parts)
+    found = [part for _, part in parts(corpus)]
+    assert "".join(found) == text
+    assert all(part.endswith("\n") for part in found)
     assert corpus.name == "a.txt"
     assert "cut 90/5/5 at line borders" in corpus.note
 
@@ -132,9 +141,9 @@ def test_a_file_of_text_is_cut_at_line_borders(tmp_path):
 def test_a_file_of_bytes_is_cut_at_exact_bytes(tmp_path, num_bytes):
     content = bytes(index * 37 % 256 for index in range(num_bytes))
     corpus = load_corpus(DataConfig(path=write(tmp_path, {"noise": content}) / "noise"), as_bytes=True)
-    parts = [document.text.encode("utf-8", "surrogateescape") for split in corpus.splits.values() for document in split]
-    assert b"".join(parts) == content
-    assert list(map(len, parts)) == [
+    found = [part.encode("utf-8", "surrogateescape") for _, part in parts(corpus)]
+    assert b"".join(found) == content
+    assert list(map(len, found)) == [
         num_bytes * 90 // 100,
         num_bytes * 95 // 100 - num_bytes * 90 // 100,
         num_bytes - num_bytes * 95 // 100,
@@ -145,20 +154,20 @@ def test_a_file_of_bytes_is_cut_at_exact_bytes(tmp_path, num_bytes):
 @pytest.mark.parametrize(
     ("content", "as_bytes", "message"),
     [
-        (b"good \xff bad", False, "not UTF-8 at byte 5"),
+        (b"a", False, "too little text to make a"),
         (b"short", True, "too little text to make a validation split; name a larger file"),
         (b"", True, "too little text to make a train split"),
     ],
 )
 def test_unusable_files_are_errors(tmp_path, content, as_bytes, message):
     with pytest.raises(SeqmemError, match=message):
-        load_corpus(DataConfig(path=write(tmp_path, {"a.txt": content}) / "a.txt"), as_bytes)
+        parts(load_corpus(DataConfig(path=write(tmp_path, {"a.txt": content}) / "a.txt"), as_bytes))
 
 
 @pytest.mark.skipif(not ENWIK8.is_file(), reason="needs ../shared/data/bytes")
 def test_the_beginning_of_enwik8_is_cut_as_the_whole_is():
-    splits = load_corpus(DataConfig(path=ENWIK8), as_bytes=True).splits
-    sizes = [len(document.text.encode("utf-8", "surrogateescape")) for split in splits.values() for document in split]
+    corpus = load_corpus(DataConfig(path=ENWIK8), as_bytes=True)
+    sizes = [len(text.encode("utf-8", "surrogateescape")) for _, text in parts(corpus)]
     assert sizes == [963945, 53553, 53553]
 
 

@@ -8,9 +8,11 @@ import pytest
 
 from seqmem.config import DataConfig
 from seqmem.data.byte_tokenizer import ByteTokenizer
-from seqmem.data.corpus import SPLITS, Document, load_corpus
-from seqmem.data.fasta import read_records
-from seqmem.data.tokens import TokenizedCorpus
+from seqmem.data.corpus import SPLITS, load_corpus
+from seqmem.data.sources.fasta import count, read
+from seqmem.data.sources.files import find
+from seqmem.data.sources.records import Record
+from seqmem.data.store.build import tokenized
 from seqmem.errors import SeqmemError
 
 AMINO_ACIDS = "ACDEFGHIKLMNPQRSTVWY"
@@ -20,6 +22,13 @@ def write(path: Path, content: str | bytes) -> Path:
     data = content if isinstance(content, bytes) else content.encode()
     path.write_bytes(gzip.compress(data) if path.suffix.lower() == ".gz" else data)
     return path
+
+
+def read_records(path: Path) -> list[Record]:
+    (file,) = find(path)
+    records = list(read(file))
+    assert count(file) == len(records)
+    return records
 
 
 def proteins(num_records: int, seed: int = 0) -> dict[str, str]:
@@ -43,12 +52,12 @@ def written(records: dict[str, str], width: int = 60) -> str:
 def test_what_was_written_is_read(tmp_path, name, line_end):
     records = proteins(5)
     path = write(tmp_path / name, written(records).replace("\n", line_end))
-    assert read_records(path) == [Document(*record) for record in records.items()]
+    assert read_records(path) == [Record(*record) for record in records.items()]
 
 
 def test_masks_comments_spaces_and_stops(tmp_path):
     path = write(tmp_path / "a.fna", "; of 1988\n\n>chr1 a contig\nacgtNN RYK\n;more\n\n acg-t*\n>\nAC*")
-    assert read_records(path) == [Document("chr1", "ACGTNNRYKACG-T*"), Document("line-8", "AC*")]
+    assert read_records(path) == [Record("chr1", "ACGTNNRYKACG-T*"), Record("line-8", "AC*")]
 
 
 @pytest.mark.parametrize(
@@ -89,16 +98,16 @@ def test_a_damaged_archive_is_an_error(tmp_path, damage):
 def test_records_are_dealt_to_the_splits(tmp_path, as_bytes):
     records = proteins(41)
     corpus = load_corpus(DataConfig(path=write(tmp_path / "a.faa", written(records))), as_bytes)
-    assert "41 records, split by document" in corpus.note
-    assert [len(corpus.splits[split]) for split in SPLITS] == [37, 2, 2]
-    assert {document.name: document.text for split in SPLITS for document in corpus.splits[split]} == records
+    assert "41 documents, split by document" in corpus.note
+    assert [len(list(corpus.documents(split))) for split in SPLITS] == [37, 2, 2]
+    assert dict(document for split in SPLITS for document in corpus.documents(split)) == records
 
 
 def test_a_few_long_records_are_cut(tmp_path):
     records = proteins(3)
     corpus = load_corpus(DataConfig(path=write(tmp_path / "a.faa", written(records))))
     for name, sequence in records.items():
-        parts = [document.text for split in SPLITS for document in corpus.splits[split] if document.name == name]
+        parts = [text for split in SPLITS for found, text in corpus.documents(split) if found == name]
         assert "".join(parts) == sequence
         assert len(parts) == 3
 
@@ -107,14 +116,14 @@ def test_a_folder_may_hold_texts_and_records(tmp_path):
     write(tmp_path / "b.txt", "prose\n" * 100)
     write(tmp_path / "a.fa.gz", written(proteins(2)))
     corpus = load_corpus(DataConfig(path=tmp_path))
-    assert [document.name for document in corpus.splits["train"]] == ["protein0", "protein1", "b"]
+    assert [name for name, _ in corpus.documents("train")] == ["protein0", "protein1", "b"]
 
 
 def test_every_record_begins_with_bos_in_the_tokens(tmp_path):
     records = proteins(25)
     tokenizer = ByteTokenizer()
     corpus = load_corpus(DataConfig(path=write(tmp_path / "a.fa", written(records))), as_bytes=True)
-    tokens = TokenizedCorpus.build(corpus, tokenizer).splits["train"]
+    tokens = tokenized(corpus, tokenizer).splits["train"][:]
     sequences = np.split(tokens, np.flatnonzero(tokens == tokenizer.bos_id))[1:]
-    expected = [document.text for document in corpus.splits["train"]]
+    expected = [text for _, text in corpus.documents("train")]
     assert [tokenizer.decode(sequence.tolist()) for sequence in sequences] == expected

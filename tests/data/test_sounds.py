@@ -15,7 +15,7 @@ from seqmem.errors import SeqmemError
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SEQMEM_DATA_CACHE", str(tmp_path / "cache"))
 
 
 def test_an_embedded_corpus_is_made_once(monkeypatch):
@@ -51,7 +51,7 @@ def test_files_are_prepared_and_a_store_is_opened(tmp_path):
     folder.mkdir()
     soundfile.write(folder / "a.wav", np.sin(np.arange(8000)), 8000)
     store = load_sounds(DataConfig(path=folder), 8000)
-    assert store.folder.parent.parent == tmp_path / "cache" / "seqmem"
+    assert store.folder.parent.parent == tmp_path / "cache"
     own = prepare(folder, 8000, tmp_path / "own")
     assert load_sounds(DataConfig(path=own.folder), 16000).sample_rate == 8000, "as it is; the codec's rate must match"
     assert own.digest == store.digest

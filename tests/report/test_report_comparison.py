@@ -11,9 +11,12 @@ from seqmem.config import CodecConfig, Recipe, TokenizerConfig
 from seqmem.data.audio_report import Report
 from seqmem.data.audio_store import write
 from seqmem.data.audio_tokens import AudioCorpus
+from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.codec import Codec
+from seqmem.data.corpus import Corpus
+from seqmem.data.sources.source import Text
+from seqmem.data.store.build import tokenized
 from seqmem.data.tokenizer import Tokenizer
-from seqmem.data.tokens import TokenizedCorpus
 from seqmem.errors import SeqmemError
 from seqmem.report.comparison import Budget, Comparison, Row, Sample, common_budget
 from seqmem.report.curve import ValidationCurve
@@ -182,8 +185,8 @@ def test_sounds_are_compared_through_one_codec(recipe: Callable[..., Recipe], ch
 def put_text(folder: Path, text: str, length: int) -> None:
     """What a run that found ``text`` leaves, with ``length`` tokens of validation."""
     Tokenizer.train([text], TokenizerConfig(kind="bpe", vocab_size=270)).save(folder / "tokenizer")
-    splits = dict.fromkeys(("train", "validation", "test"), np.zeros(length))
-    TokenizedCorpus("text", "A text.", splits).save(folder / "tokens")
+    splits = {key: [Text("text", "x" * length)] for key in ("train", "validation", "test")}
+    tokenized(Corpus("text", str(length), "1", lambda: (splits, "A text.")), ByteTokenizer()).save(folder / "tokens")
 
 
 def test_runs_on_text_that_changed_in_between_are_not_compared(run: Run):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from seqmem.config import EvalConfig, MaskingConfig, Recipe
-from seqmem.data.corpus import Corpus, Document
-from seqmem.data.tokens import TokenizedCorpus
+from seqmem.data.corpus import Corpus
+from seqmem.data.sources.source import Text
+from seqmem.data.store.build import tokenized
 from seqmem.errors import SeqmemError
 from seqmem.models import build_encoder
 from seqmem.ops import bind
@@ -84,8 +85,9 @@ def test_a_run_is_measured_and_says_how(masked, tmp_path, console):
 def test_masks_of_validation_are_the_same_for_every_seed_and_batch_size(masked, tmp_path, console):
     run = train(masked, tmp_path / "run", console=console)
     tokenizer, model = load_tokenizer(run), load_trained(run, bind("pytorch")).double()
-    text = [Document("a", "the rat sat on a hat\n" * 9), Document("b", "on the mat")]
-    corpus = TokenizedCorpus.build(Corpus("", "", {"validation": text}), tokenizer)
+    text = [Text("a", "the rat sat on a hat\n" * 9), Text("b", "on the mat")]
+    splits = {"train": text, "validation": text, "test": []}
+    corpus = tokenized(Corpus("rats", "here", "1", lambda: (splits, "")), tokenizer)
     objective = MaskedToken(masked.masking)
     one, many = (
         objective.evaluate(model, corpus, tokenizer, "validation", EvalConfig(batch_size=size), "text")

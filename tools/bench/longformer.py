@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, computed, in_own_process, matmul, report, run_among_peers
+from measure import MATMUL_OPERATIONS, computed, matmul, report, run_among_peers, taking_turns
 from torch import Tensor
 
 from seqmem.models import build_encoder
 from seqmem.ops import bind
-from seqmem.report.speed import take_turns
 from seqmem.train.device import keep_freed_memory
 
 PEER = "Hugging Face's"
@@ -64,7 +63,7 @@ def main(backend: str, length: int, rounds: int, json_path: str) -> None:
             for name in dict.fromkeys((backend, "pytorch"))
         }
         makes |= {PEER: partial(theirs, length, num_global, backward), "matmul": matmul}
-        seconds = take_turns({name: in_own_process(make) for name, make in makes.items()}, rounds)
+        seconds = taking_turns(makes, rounds)
         gflops = MATMUL_OPERATIONS / seconds.pop("matmul") / 1e9
         peer = seconds[PEER]
         rows = {name: {"seconds": taken, "times_peer": peer / taken} for name, taken in seconds.items()}

@@ -4,8 +4,10 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seqmem.report.speed import this_machine
+from seqmem.report.speed import take_turns, this_machine
 
 T = TypeVar("T")
 
@@ -53,12 +55,26 @@ def in_new_process(function: Callable[..., T], *arguments: object) -> T:
         return pool.submit(function, *arguments).result()
 
 
-def in_own_process(make: Callable[[], Callable[[], object]], warm_up_turns: int = 0) -> Callable[[], object]:
-    """Turns of a contender that works in a process of its own, as its users' would; ``make`` is called there."""
-    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (make,))
-    for _ in range(warm_up_turns):
-        pool.submit(_turn).result()
-    return lambda: pool.submit(_turn).result()
+def taking_turns(
+    makes: Mapping[str, Callable[[], Callable[[], object]]], rounds: int, warm_up_turns: int = 0
+) -> dict[str, float]:
+    """Median seconds of contenders, each in a process of its own, as its users' would be; they end with the contest.
+
+    Args:
+        makes: called in the process, gives what is done in a turn.
+    """
+    with ExitStack() as processes:
+        turns: dict[str, Callable[[], object]] = {}
+        for name, make in makes.items():
+            process = processes.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _prepare, (make,)))
+            turns[name] = partial(_turn_of, process)
+            for _ in range(warm_up_turns):
+                turns[name]()
+        return take_turns(turns, rounds)
+
+
+def _turn_of(process: ProcessPoolExecutor) -> None:
+    process.submit(_turn).result()
 
 
 _prepared: list[Callable[[], object]] = []

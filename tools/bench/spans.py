@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 import torch
-from measure import computed, in_own_process, report
+from measure import computed, report, taking_turns
 from torch import Tensor
 
 from seqmem.layers.adaptive_span import AdaptiveSpanAttention
 from seqmem.models.adaptive_span import AdaptiveSpan, AdaptiveSpanConfig
 from seqmem.ops import bind
-from seqmem.report.speed import take_turns
 from seqmem.train.device import keep_freed_memory
 
 SIZE = AdaptiveSpan.SIZES["enwik8-single-gpu"] | dict(segment_len=2048)
@@ -34,9 +33,9 @@ def spans(backend: str, rounds: int, json_path: str | None) -> None:
     """Time of 2,048 tokens after as many before them, by the share of 1,024 tokens that heads look back over."""
     record: dict[str, Any] = {"size": SIZE}
     lines = [f"adaptive-span, {', '.join(f'{key} {value}' for key, value in SIZE.items())}"]
-    seconds = take_turns(
+    seconds = taking_turns(
         {
-            f"{direction}, {shares}": in_own_process(partial(passes, backend, shares, backward))
+            f"{direction}, {shares}": partial(passes, backend, shares, backward)
             for (direction, backward), shares in product(DIRECTIONS.items(), SHARES)
         },
         rounds,

@@ -56,7 +56,7 @@ def streaming(
 
 def write_text(folder: Path, num_bytes: int) -> Path:
     """A corpus with so many bytes to test on, and little else."""
-    books = "\n".join(book.text for book in load_corpus(DataConfig()).splits["train"]).encode("ascii", "replace")
+    books = "\n".join(text for _, text in load_corpus(DataConfig()).documents("train")).encode("ascii", "replace")
     for split in SPLITS:
         (folder / split).mkdir(parents=True)
         wanted = num_bytes if split == "test" else FEW_BYTES

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, computed, in_own_process, matmul, report, run_among_peers
+from measure import MATMUL_OPERATIONS, computed, matmul, report, run_among_peers, taking_turns
 from torch import Tensor, nn
 
 from seqmem.layers.neural_memory import MemoryConfig, NeuralMemory
 from seqmem.models import build_model
 from seqmem.ops import bind
-from seqmem.report.speed import take_turns
 from seqmem.train.device import keep_freed_memory
 
 PEER = "titans-pytorch"
@@ -111,8 +110,7 @@ def main(backend: str, rounds: int, json_path: str) -> None:
     record: dict[str, object] = {}
     lines: list[str] = []
     for title, makes in groups.items():
-        turns = {name: in_own_process(make, warm_up_turns=2) for name, make in (makes | {"matmul": matmul}).items()}
-        seconds = take_turns(turns, rounds)
+        seconds = taking_turns(makes | {"matmul": matmul}, rounds, warm_up_turns=2)
         gflops = MATMUL_OPERATIONS / seconds.pop("matmul") / 1e9
         own = next(iter(seconds.values()))
         rows = {name: {"seconds": taken, "times_ours": taken / own} for name, taken in seconds.items()}

@@ -5,11 +5,10 @@ from functools import partial
 
 import click
 import torch
-from measure import MATMUL_OPERATIONS, in_own_process, matmul, report
+from measure import MATMUL_OPERATIONS, matmul, report, taking_turns
 
 from seqmem.config import Recipe
 from seqmem.recipe import load_recipe, parse_value
-from seqmem.report.speed import take_turns
 
 STEPS_A_TURN = 2
 WARM_UP_TURNS = 4  # fill memories
@@ -63,11 +62,8 @@ def our_step(recipe: Recipe, backend: str) -> Callable[[], object]:
 
 def side_by_side(steps: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, float]:
     """Median seconds a turn of each contender and of ``matmul``; what makes a step is called in its process."""
-    turns = {
-        name: in_own_process(partial(several, make), WARM_UP_TURNS)
-        for name, make in (steps | {"matmul": matmul}).items()
-    }
-    return take_turns(turns, rounds)
+    turns = {name: partial(several, make) for name, make in (steps | {"matmul": matmul}).items()}
+    return taking_turns(turns, rounds, WARM_UP_TURNS)
 
 
 def several(make: Callable[[], Callable[[], object]]) -> Callable[[], None]:
