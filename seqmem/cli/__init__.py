@@ -15,7 +15,7 @@ VERBS = {
     "compare": "Compare runs, or train and compare what a recipe names: one protocol, one table.",
     "generate": "Write text with a run.",
     "generate-audio": "Write sound with a run.",
-    "data": "Make data ready: sounds of any rate and form into one store.",
+    "data": "Fetch a corpus, make sounds ready, look at what there is.",
     "check": "Verify that a run's model is the same whole, chunked and token by token.",
     "backends": "Show the attention backends and what each can do here.",
     "models": "Show the models and their sizes.",

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import click
 
+from seqmem.cli import download
+
 
 @click.group()
 def command() -> None:
-    """Make data ready for training, and look at it."""
+    """Fetch data, make it ready for training, and look at it."""
+
+
+command.add_command(download.command, "download")
 
 
 @command.command("prepare-audio")
