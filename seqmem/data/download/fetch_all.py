@@ -66,7 +66,7 @@ def fetch_all(
                     in_a_row = 0
         except OSError as error:
             raise SeqmemError(
-                f"{error.filename or folder} cannot be written ({error.strerror}); "
+                f"{error.filename2 or error.filename or folder} cannot be written ({error.strerror}); "
                 "make room or change its permissions, or name another folder; what was fetched is used again"
             ) from None
         finally:

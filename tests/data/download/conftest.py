@@ -17,6 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers as its server's :class:`Bucket` says."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
     server: "Server"
 
     def setup(self) -> None:
@@ -79,6 +80,7 @@ class Bucket:
         self.names_markers = True
         self.has_md5 = True
         self.connections = 0
+        self.released = threading.Event()
         self.requests: list[tuple[str, str | None]] = []
         self.tricks: dict[str, Iterator[Trick]] = {}
 
@@ -116,6 +118,16 @@ class Bucket:
     def drop_after(num_bytes: int) -> Trick:
         """The connection ends there."""
         return lambda handler, content: handler.answer_range(content, sent=num_bytes)
+
+    def stall_after(self, num_bytes: int) -> Trick:
+        """Nothing more comes until ``released`` is set."""
+
+        def trick(handler: Handler, content: bytes) -> None:
+            handler.answer_range(content, sent=num_bytes)
+            handler.wfile.flush()
+            self.released.wait()
+
+        return trick
 
     @staticmethod
     def send(other: bytes | None = None) -> Trick:
@@ -173,4 +185,5 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
         server.bucket = Bucket(f"http://127.0.0.1:{server.server_port}/pg19", dict(FILES))
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.bucket
+        server.bucket.released.set()
         server.shutdown()

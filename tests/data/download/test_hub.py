@@ -88,7 +88,7 @@ def test_a_listing_that_lacks_a_file_is_refused(hub, tmp_path, missing):
 @pytest.mark.parametrize("change", [{"size": None}, {"lfs": None}, {"lfs": {}}, {"lfs": {"oid": "../x"}}])
 def test_a_file_that_could_not_be_verified_is_refused(hub, tmp_path, change):
     hub.listed[3] |= change
-    with pytest.raises(SeqmemError, match="ef.parquet is listed without size or SHA-256"):
+    with pytest.raises(SeqmemError, match=r"ef\.parquet is listed without size or SHA-256"):
         fetched(hub, tmp_path / "out", "test")
 
 
