@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from seqmem.data.download.counts import Counts, refuse_other_books
 from seqmem.data.download.remote import Checksum, RemoteFile
 from seqmem.data.download.web import Web
+from seqmem.data.words import count_words
 from seqmem.errors import SeqmemError
 
 BASE_URL = "https://storage.googleapis.com/deepmind-gutenberg"
@@ -39,7 +40,7 @@ def find(web: Web, base_url: str, splits: Sequence[str]) -> list[RemoteFile]:
 
 def count(path: Path) -> Counts:
     """Of one book."""
-    return Counts(1, len(path.read_bytes().decode("utf-8", errors="surrogateescape").split()))
+    return Counts(1, count_words(path.read_bytes().decode("utf-8", errors="surrogateescape")))
 
 
 def _listed(web: Web, base_url: str, prefix: str) -> Iterator[RemoteFile]:

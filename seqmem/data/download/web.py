@@ -116,7 +116,7 @@ def _address(url: str, what: str) -> tuple[str, str]:
     except LocationValueError:
         parts = parse_url("")
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise SeqmemError(f"{what} '{url}' is no address; give one as https://host/folder")
+        raise SeqmemError(f"{what} '{url}' is no address; one begins with https:// or http://")
     return parts.scheme, parts.host
 
 

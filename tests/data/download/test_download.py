@@ -91,9 +91,7 @@ def test_a_few_words_more_or_less_are_told(bucket, tmp_path, monkeypatch, off):
 def test_many_words_more_or_less_are_refused(bucket, tmp_path, monkeypatch, off):
     official = round(41_078 * (1 + off))
     monkeypatch.setitem(counts.WORDS, "test", official)
-    with pytest.raises(
-        SeqmemError, match=f"has 41,078 words for test, PG-19 {official:,}; name the base URL of"
-    ):
+    with pytest.raises(SeqmemError, match=f"has 41,078 words for test, PG-19 {official:,}; name the base URL of"):
         fetched(bucket, tmp_path, "test")
 
 
@@ -102,9 +100,7 @@ def test_other_files_among_the_books_are_refused(bucket, tmp_path):
     (tmp_path / "test" / "another.txt").touch()
     (tmp_path / "test" / "train.parquet").touch()
     (tmp_path / "SOURCES.csv").touch()
-    with pytest.raises(
-        SeqmemError, match=r"test holds 2 files that are not of this copy of PG-19, first another\.txt"
-    ):
+    with pytest.raises(SeqmemError, match=r"test holds 2 files that are not of this copy of PG-19, first another\.txt"):
         fetched(bucket, tmp_path)
     fetched(bucket, tmp_path, "train")
 

@@ -1,6 +1,7 @@
 """One file, from a server that drops connections, lies and fails."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,15 @@ def test_a_full_disk_is_an_error_and_what_came_stays(bucket, get, tmp_path, monk
 
 @pytest.mark.parametrize("url", ["", "pg19", "ftp://host/pg19", "http://", "http://[/", "file:///pg19"])
 def test_what_is_no_address_is_refused(url):
-    with pytest.raises(SeqmemError, match="is no address; give one as https://host/folder"):
+    with pytest.raises(SeqmemError, match=f"base URL '{re.escape(url)}' is no address; one begins with https://"):
         Web(url, 1)
+
+
+def test_a_proxy_that_is_no_address_is_refused(monkeypatch):
+    monkeypatch.setenv("https_proxy", "proxy:3128")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(SeqmemError, match="proxy 'proxy:3128' is no address"):
+        Web("https://host/pg19", 1)
 
 
 @pytest.mark.parametrize(
