@@ -15,6 +15,6 @@ def count_words(text: str) -> int:
     for start in range(0, len(text), BLOCK_LEN):
         codes = np.frombuffer(text[start : start + BLOCK_LEN].encode("utf-32-le", "surrogatepass"), np.uint32)
         spaces = _IS_SPACE.take(codes, mode="clip")
-        count += np.count_nonzero(spaces[:-1] > spaces[1:]) + (not in_word and not spaces[0])
+        count += int(np.count_nonzero(spaces[:-1] > spaces[1:])) + (not in_word and not spaces[0])
         in_word = not spaces[-1]
-    return int(count)
+    return count
