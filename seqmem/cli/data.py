@@ -60,9 +60,9 @@ def info(path: str) -> None:
     PATH is a folder, a file or a URL of texts, as seqmem train --data takes it. All of it is read.
     """
     from seqmem.config import DataConfig
+    from seqmem.data.bar import byte_bar
     from seqmem.data.corpus import load_corpus
     from seqmem.data.info import survey, table
-    from seqmem.report.bar import byte_bar
 
     corpus = load_corpus(DataConfig.model_validate({"path": path}))
     with byte_bar("reading") as progress:

@@ -34,9 +34,9 @@ def pg19(chosen: tuple[str, ...], out: Path, source: str, base_url: str | None, 
     Every file is verified; books and words are counted. After Ctrl-C or a crash the same command goes on. A file in the
     folder that is not as the server lists it is replaced.
     """
+    from seqmem.data.bar import byte_bar
     from seqmem.data.download.counts import BOOKS, WORDS
     from seqmem.data.download.pg19 import download
-    from seqmem.report.bar import byte_bar
 
     splits = [split for split in BOOKS if split in chosen or not chosen]
     with byte_bar("PG-19") as progress:

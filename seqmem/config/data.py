@@ -48,13 +48,11 @@ class DataConfig(Section):
         if self.download and not self.path:
             raise SeqmemError(f"this recipe brings no data: download {self.download}, then give --data PATH")
 
-    @field_validator("path", mode="before")
+    @field_validator("path")
     @classmethod
-    def _absolute(cls, path: Any) -> Any:
+    def _absolute(cls, path: Location | None) -> Location | None:
         """A run goes on, and is evaluated, from any folder."""
-        if is_url(path) or not isinstance(path, Path | str):
-            return path
-        return Path(path).expanduser().absolute()
+        return path if path is None or is_url(path) else Path(path).expanduser().absolute()
 
 
 class TokenizerConfig(Section):

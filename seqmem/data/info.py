@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from seqmem.data.corpus import Corpus
 from seqmem.data.sources.source import encoded
 from seqmem.data.store.encode import invalid_bytes
+from seqmem.data.words import count_words
 
 BAR = 40
 
@@ -67,7 +68,7 @@ def survey(corpus: Corpus, progress: Callable[[int, int], None]) -> dict[str, Sp
             content = encoded(piece.text)
             info.num_bytes += len(content)
             info.num_invalid += invalid_bytes(piece.text)
-            num_words += len(piece.text.split()) - (in_word and not piece.text[:1].isspace())
+            num_words += count_words(piece.text) - (in_word and not piece.text[:1].isspace())
             in_word = not piece.text[-1:].isspace()
             progress(len(content), total)
         if name is not None:

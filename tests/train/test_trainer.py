@@ -90,7 +90,7 @@ def whole(recipe, tmp_path, console):
 
 def test_run_leaves_its_files_and_says_what_it_did(whole, recipe, console):
     printed = console.file.getvalue()
-    assert "3 train, 3 validation, 3 test documents" in printed
+    assert "3 files; 3 documents, each cut 90/5/5" in printed
     assert load_tokenizer(whole).hash in printed
     assert f"{sum(p.numel() for p in load(whole).parameters()):,} parameters" in printed
     assert "cpu, 1 thread\n" in printed

@@ -3,9 +3,11 @@
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from seqmem.data.bar import byte_bar
 from seqmem.data.cache import directory, made_once
 from seqmem.data.corpus import SPLITS, Corpus
 from seqmem.data.sources.source import Piece, Source
@@ -18,17 +20,8 @@ from seqmem.errors import SeqmemError
 
 SHARD_TOKENS = 1 << 25
 
-Progress = Callable[[int, int], None]
-"""Told the bytes of text encoded since it was told last, and about how many there are."""
 
-
-def tokenized(
-    corpus: Corpus,
-    tokenizer: TextVocabulary,
-    *,
-    say: Callable[[str], None] = lambda message: None,
-    progress: Progress = lambda done, total: None,
-) -> TokenStore:
+def tokenized(corpus: Corpus, tokenizer: TextVocabulary) -> TokenStore:
     """The store in the user's cache of ``corpus`` in the tokens of ``tokenizer``.
 
     One that is of other texts by now, or damaged, is named and made anew. What a killed process had done is used by the
@@ -42,8 +35,9 @@ def tokenized(
 
     def make(workplace: Path) -> TokenStore:
         if problem := _look(folder, corpus)[1]:
-            say(problem)
-        return _make(corpus, tokenizer, folder, _of_this(corpus, workplace), progress)
+            print(problem, file=sys.stderr)
+        with byte_bar("text to tokens") as progress:
+            return _make(corpus, tokenizer, folder, _of_this(corpus, workplace), progress)
 
     return made_once(folder, directory("tokens"), lambda: _look(folder, corpus)[0], make)
 
@@ -71,7 +65,9 @@ def _of_this(corpus: Corpus, workplace: Path) -> Path:
     return workplace
 
 
-def _make(corpus: Corpus, tokenizer: TextVocabulary, folder: Path, workplace: Path, progress: Progress) -> TokenStore:
+def _make(
+    corpus: Corpus, tokenizer: TextVocabulary, folder: Path, workplace: Path, progress: Callable[[int, int], None]
+) -> TokenStore:
     total = sum(source.num_bytes for sources in corpus.splits.values() for source in sources)
     num_workers = min(num_cores(), total // BYTES_WORTH_A_WORKER)
     shards = {

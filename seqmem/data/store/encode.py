@@ -10,6 +10,7 @@ import numpy as np
 from seqmem.data.sources.source import Piece, encoded
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizers import saved_tokenizer
+from seqmem.data.words import count_words
 from seqmem.data.workers import in_order
 
 BYTES_WORTH_A_WORKER = 8_000_000
@@ -64,7 +65,7 @@ def _encode(piece: Piece) -> Encoded:
         ids=_tokenizer.encode(text),
         begins=piece.begins,
         num_bytes=len(content),
-        num_words=len(text.split()),
+        num_words=count_words(text),
         num_invalid=invalid_bytes(text),
         starts_in_word=not text[:1].isspace(),
         ends_in_word=not text[-1:].isspace(),
