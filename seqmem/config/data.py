@@ -1,5 +1,6 @@
 """The sections of a recipe about what is read."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ class DataConfig(Section):
     @classmethod
     def _absolute(cls, path: Location | None) -> Location | None:
         """A run goes on, and is evaluated, from any folder."""
-        return path if path is None or is_url(path) else Path(path).expanduser().absolute()
+        return path if path is None or is_url(path) else Path(os.path.abspath(Path(path).expanduser()))
 
 
 class TokenizerConfig(Section):

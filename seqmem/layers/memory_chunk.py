@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqmem.layers.memory_gates import Mixture
-from seqmem.layers.memory_network import Surprise, curvature, slope, surprise
+from seqmem.layers.memory_network import Surprise, add_calm, curvature, slope, surprise
 
 Weights = tuple[Float[Tensor, "N i o"], ...]
 Pairs = tuple[Float[Tensor, "N 2 i o"], ...]
@@ -52,7 +52,7 @@ class _Reads:
 
 def _reads(pairs: Sequence[Tensor], of: Surprise, mixed: Mixture, q: Tensor) -> _Reads:
     reads = _Reads([q], [], [])
-    for pair, a, d in zip(pairs, of.inputs, of.deltas, strict=True):
+    for pair, a, d in zip(pairs, of.inputs, of.steps, strict=True):
         if reads.out:
             reads.inputs.append(torch.nn.functional.silu(reads.out[-1]))
         x = reads.inputs[-1]
@@ -74,7 +74,7 @@ class _Chunk(torch.autograd.Function):
         of = surprise(base or _weights(pairs), k, v)
         reads = _reads(pairs, of, mixed, q)
         after = []
-        for pair, a, d in zip(pairs, of.inputs, of.deltas, strict=True):
+        for pair, a, d in zip(pairs, of.inputs, of.steps, strict=True):
             moved = torch.bmm(mixed.move, pair.flatten(2)).view_as(pair)
             moved.flatten(1, 2).baddbmm_(_twice(a, mixed.last_updates).mT, d, alpha=-1)
             after.append(moved)
@@ -104,7 +104,7 @@ class _Gradient:
     Args:
         gates: of the mixture.
         inputs: of the tokens' a.
-        deltas: of the tokens' d.
+        deltas: of the tokens' d, at first of their steps.
         pairs: of weights and momentum before the chunk.
     """
 
@@ -117,7 +117,7 @@ class _Gradient:
     def of_steps(cls, pairs: Sequence[Tensor], mixed: Mixture, of: Surprise, grads: Sequence[Tensor]) -> "_Gradient":
         """What gradients of weights and momentum after the chunk are of all before."""
         back = cls(Mixture(*map(torch.zeros_like, mixed.tensors())), [], [], [])
-        for pair, a, d, grad in zip(pairs, of.inputs, of.deltas, grads, strict=True):
+        for pair, a, d, grad in zip(pairs, of.inputs, of.steps, grads, strict=True):
             back.gates.move.baddbmm_(grad.flatten(2), pair.flatten(2).mT)
             back.pairs.append(torch.bmm(mixed.move.mT, grad.flatten(2)).view_as(pair))
             for_twice = (d @ grad.flatten(1, 2).mT).unflatten(2, (2, -1)).neg_()
@@ -128,8 +128,9 @@ class _Gradient:
 
     def add_reads(self, pairs: Sequence[Tensor], mixed: Mixture, of: Surprise, reads: _Reads, grad: Tensor) -> Tensor:
         """Add what the gradient of the tokens' reads comes from; the gradient of the queries."""
+        steps = of.steps
         for layer in reversed(range(len(pairs))):
-            x, a, d, overlaps = reads.inputs[layer], of.inputs[layer], of.deltas[layer], reads.overlaps[layer]
+            x, a, d, overlaps = reads.inputs[layer], of.inputs[layer], steps[layer], reads.overlaps[layer]
             self.deltas[layer].baddbmm_((overlaps * mixed.updates).mT, grad, alpha=-1)
             for_mixed = -(grad @ d.mT)
             self.gates.updates.addcmul_(for_mixed, overlaps)
@@ -145,6 +146,7 @@ class _Gradient:
 
     def add_surprise(self, base: Sequence[Tensor], of: Surprise, for_base: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Add what the gradients of a and d come from, also to ``for_base``; the gradients of keys and values."""
+        add_calm(of, self.inputs, self.deltas)
         for_slopes = []
         for layer, (z, u) in enumerate(zip(of.hidden, of.arriving, strict=True)):
             for_slopes.append(self.deltas[layer] * u)

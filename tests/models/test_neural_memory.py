@@ -39,9 +39,12 @@ def token_by_token(weights, q, k, v, gates, chunk_len):
     for t in range(q.shape[2]):
         if t % chunk_len == 0:
             base = [weight.detach().requires_grad_() for weight in weights]
-        loss = (read(base, k[:, :, t : t + 1]) - v[:, :, t : t + 1]).square().sum()
+        error = (read(base, k[:, :, t : t + 1]) - v[:, :, t : t + 1]).square().sum((2, 3), keepdim=True)
         decay, carry, step = (gate[:, :, t, None, None] for gate in (gates.decay, gates.momentum, gates.step))
-        slopes = torch.autograd.grad(loss, base)
+        slopes = torch.autograd.grad(error.sum(), base)
+        if len(base) > 1:  # a step changes the error by its direction times kappa
+            kappa = sum(slope.square().sum((2, 3), keepdim=True) for slope in slopes) / (4 * error.detach())
+            step = step / kappa.clamp(min=1)
         momentum = [carry * old - step * slope for old, slope in zip(momentum, slopes, strict=True)]
         weights = [(1 - decay) * old + speed for old, speed in zip(weights, momentum, strict=True)]
         outs.append(read(weights, q[:, :, t : t + 1]))
@@ -148,9 +151,9 @@ def test_learning_within_a_sequence():
     k = F.normalize(torch.randn(1, 1, 16, 32), dim=-1)
     v = torch.randn(1, 1, 16, 32) / 32**0.5
     weights = tuple(torch.randn(1, 1, i, o) / i**0.5 for i, o in ((32, 128), (128, 32)))
-    again, ones = torch.cat([k] * 40, 2), torch.ones(1, 1, 640)
+    again, ones = torch.cat([k] * 60, 2), torch.ones(1, 1, 960)
     gates = Gates(0 * ones, 0 * ones, 0.1 * ones)
-    out, memory = read_and_write(OPS, FastWeights.fresh(weights), again, again, torch.cat([v] * 40, 2), gates, 16)
+    out, memory = read_and_write(OPS, FastWeights.fresh(weights), again, again, torch.cat([v] * 60, 2), gates, 16)
     assert (read(memory.weights, k) - v).norm() < 0.05 * (read(weights, k) - v).norm()
     assert (out[:, :, -16:] - v).norm() < 0.05 * (out[:, :, :16] - v).norm()
 

@@ -59,7 +59,10 @@ class MemoryByTokens:
         self.length += 1
         step = c.max_step * (1 - momentum) * step / crowded[..., None, None]
         decay = c.min_decay + (1 - c.min_decay) * decay
-        slopes = torch.autograd.grad((network(self.base, k) - v).square().sum(), self.base)
+        error = (network(self.base, k) - v).square().sum(-1)[..., None, None]
+        slopes = torch.autograd.grad(error.sum(), self.base, create_graph=True)
+        kappa = sum(slope.square().sum((2, 3), keepdim=True) for slope in slopes) / (4 * error)
+        step = step / kappa.clamp(min=1)
         self.momentum = [momentum * s - step * slope for s, slope in zip(self.momentum, slopes, strict=True)]
         self.weights = [(1 - decay) * w + s for w, s in zip(self.weights, self.momentum, strict=True)]
         return self.read(q, self.weights, x)
