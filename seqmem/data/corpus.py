@@ -9,6 +9,7 @@ from typing import Any
 
 from seqmem.config import DataConfig
 from seqmem.data.sources.source import Source
+from seqmem.errors import SeqmemError
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,6 +44,19 @@ class Corpus:
     def note(self) -> str:
         """Where the texts come from and how they were split."""
         return self._divided[1]
+
+    def need(self, *splits: str) -> None:
+        """Refuse a corpus without texts for one of ``splits``.
+
+        Raises:
+            SeqmemError: says which.
+        """
+        for split in splits:
+            if not any(source.num_bytes for source in self.splits[split]):
+                raise SeqmemError(
+                    f"data '{self.place}': no text for a {split} split; add more, or put files into folders "
+                    f"{', '.join(f'{name}/' for name in SPLITS)}"
+                )
 
     def documents(self, split: str) -> Iterator[tuple[str, str]]:
         """Name and text of each document of a split, of which one is in memory at a time."""

@@ -8,7 +8,7 @@ from seqmem.config import DataConfig
 from seqmem.data.audio_tokens import AudioCorpus
 from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.codec import Codec
-from seqmem.data.corpus import load_corpus
+from seqmem.data.corpus import Corpus, load_corpus
 from seqmem.data.sounds import load_sounds
 from seqmem.data.store.build import tokenized
 from seqmem.data.store.token_store import FILE_NAME, TokenStore
@@ -19,21 +19,23 @@ from seqmem.errors import SeqmemError
 Tokens = TokenStore | AudioCorpus
 
 
-def read_tokens(data: DataConfig, vocabulary: Vocabulary) -> Tokens:
+def read_tokens(data: DataConfig, vocabulary: Vocabulary, needed: tuple[str, ...] = ("train", "validation")) -> Tokens:
     """The text or the sounds that ``data`` names, as tokens of ``vocabulary``.
 
     Raises:
-        SeqmemError: the data is missing or unusable.
+        SeqmemError: the data is missing or unusable, or has no text for a split that is ``needed``.
     """
     if isinstance(vocabulary, Codec):
         return AudioCorpus.build(load_sounds(data, vocabulary.sample_rate), vocabulary)
     assert isinstance(vocabulary, TextVocabulary)
-    return read_text(data, vocabulary)
+    corpus = load_text(data, vocabulary)
+    corpus.need(*needed)
+    return tokenized(corpus, vocabulary)
 
 
-def read_text(data: DataConfig, tokenizer: TextVocabulary) -> TokenStore:
-    """The text that ``data`` names, as tokens; a single file is cut by bytes where these are the tokens."""
-    return tokenized(load_corpus(data, isinstance(tokenizer, ByteTokenizer)), tokenizer)
+def load_text(data: DataConfig, tokenizer: TextVocabulary) -> Corpus:
+    """The text that ``data`` names; a single file is cut by bytes where these are the tokens."""
+    return load_corpus(data, isinstance(tokenizer, ByteTokenizer))
 
 
 def saved_tokens(folder: Path, vocabulary: Vocabulary, data: DataConfig) -> Tokens:
@@ -54,7 +56,7 @@ def saved_tokens(folder: Path, vocabulary: Vocabulary, data: DataConfig) -> Toke
         if store.digest == digest:
             return store
     assert isinstance(vocabulary, TextVocabulary)
-    store = read_text(data, vocabulary)
+    store = tokenized(load_text(data, vocabulary), vocabulary)
     if store.digest != digest:
         raise SeqmemError(f"data '{data.name}' has changed since the run began; restore it or begin a new run")
     return store

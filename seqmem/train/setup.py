@@ -85,6 +85,7 @@ def prepare_data(recipe: Recipe, run_dir: Path, checkpoint: Path | None) -> tupl
 def _new_text(recipe: Recipe) -> tuple[TextVocabulary, TokenStore]:
     """A tokenizer trained on the corpus that it then encodes."""
     corpus = load_corpus(recipe.data, recipe.tokenizer.kind == "bytes")
+    corpus.need("train", "validation")
     texts = (piece.text for source in corpus.splits["train"] for piece in source.pieces())
     tokenizer = new_tokenizer(texts, recipe.tokenizer)
     return tokenizer, tokenized(corpus, tokenizer)

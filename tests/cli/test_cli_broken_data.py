@@ -11,10 +11,6 @@ def empty(folder: Path) -> None:
     (folder / "a.txt").touch()
 
 
-def one_character(folder: Path) -> None:
-    (folder / "a.txt").write_text("x")
-
-
 def long_line(folder: Path) -> None:
     (folder / "a.txt").write_bytes(b"x" * 3_000_000)
 
@@ -63,9 +59,16 @@ def folder_named_as_a_file(folder: Path) -> None:
     (folder / "a.txt").mkdir()
 
 
+def test_one_character_is_looked_at_and_not_trained_on(tmp_path, seqmem):
+    (tmp_path / "a.txt").write_text("x")
+    assert seqmem("data", "info", tmp_path).code == 0
+    done = seqmem("train", "recipes/pg19", "--data", tmp_path, "--run", tmp_path / "run")
+    assert done.code == 1
+    assert "no text for a train split" in done.err or "no text for a validation split" in done.err
+
+
 BROKEN: dict[Callable[[Path], None], str] = {
     empty: "a.txt is empty; remove it or give it text",
-    one_character: "too little text to make a",
     long_line: "",
     only_nul: "",
     wrong_encoding: "",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqmem.config import DataConfig
-from seqmem.data.corpus import Corpus, load_corpus
+from seqmem.data.corpus import SPLITS, Corpus, load_corpus
 from seqmem.errors import SeqmemError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -98,26 +98,35 @@ def test_line_ends_are_kept(tmp_path):
     assert list(corpus.documents("train")) == [("a", "one\r\ntwo\rthree\n")]
 
 
+def read_for_training(folder: Path) -> None:
+    corpus = load(folder)
+    corpus.need("train", "validation")
+    parts(corpus)
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
         ({}, r"holds no \.txt, "),
         ({"notes.md": "text"}, r"holds no \.txt, "),
-        ({"train/a.txt": "text"}, r"no validation/ or valid/ or val/"),
-        ({"validation/a.txt": "text"}, r"no train/"),
+        (
+            {"train/a.txt": "text"},
+            "no text for a validation split; add more, or put files into folders train/, validation/, test/",
+        ),
+        ({"validation/a.txt": "text"}, "no text for a train split"),
         ({"train/a.md": "text", "val/b.txt": "text"}, r"train' holds no \.txt"),
-        ({"a.txt": " \n"}, "too little text"),
+        ({"a.txt": " \n"}, "no text for a"),
         ({"a.txt": "", "b.txt": "text"}, r"a\.txt is empty"),
         ({"train/a.txt": " \n", "val/b.txt": "x"}, r"a\.txt is empty"),
         ({"train/7.txt": "a", "val/7.txt": "b"}, r"book 7 is in train/ and in validation/; remove one"),
         ({"train/a.txt": "text".encode("utf-16"), "val/b.txt": "x"}, r"a\.txt is UTF-16, not UTF-8; convert it"),
-        ({"a.txt": "x"}, r"too little text to make a \w+ split"),
+        ({"a.txt": "x"}, r"no text for a \w+ split"),
     ],
 )
 def test_unusable_folders_are_errors(tmp_path, texts, message):
     write(tmp_path, texts)
     with pytest.raises(SeqmemError, match=message):
-        parts(load(tmp_path))
+        read_for_training(tmp_path)
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
@@ -154,14 +163,14 @@ def test_a_file_of_bytes_is_cut_at_exact_bytes(tmp_path, num_bytes):
 @pytest.mark.parametrize(
     ("content", "as_bytes", "message"),
     [
-        (b"a", False, "too little text to make a"),
-        (b"short", True, "too little text to make a validation split; name a larger file"),
-        (b"", True, "too little text to make a train split"),
+        (b"a", False, "no text for a"),
+        (b"short", True, "no text for a validation split; add more"),
+        (b"", True, "no text for a train split"),
     ],
 )
 def test_unusable_files_are_errors(tmp_path, content, as_bytes, message):
     with pytest.raises(SeqmemError, match=message):
-        parts(load_corpus(DataConfig(path=write(tmp_path, {"a.txt": content}) / "a.txt"), as_bytes))
+        load_corpus(DataConfig(path=write(tmp_path, {"a.txt": content}) / "a.txt"), as_bytes).need(*SPLITS)
 
 
 @pytest.mark.skipif(not ENWIK8.is_file(), reason="needs ../shared/data/bytes")

@@ -219,11 +219,6 @@ def test_a_stale_store_is_named_and_made_anew(capsys):
     assert said == f"{store.folder}: 'books' has changed since its tokens were stored; making them anew\n"
 
 
-def test_too_little_text_is_an_error():
-    with pytest.raises(SeqmemError, match="data 'here': too little text to make a validation split; add more"):
-        tokenized(corpus({"train": books(1), "validation": [Text("a", "")], "test": []}), BYTES)
-
-
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -21,8 +21,8 @@ def load(place: Location, as_bytes: bool = False) -> Corpus:
     """The texts of a folder, or of a single file.
 
     Every ``*.txt`` is one document of UTF-8; of FASTA, JSON Lines and Parquet, every record is one. Folders inside a
-    folder are searched as well. Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and perhaps ``test/`` hold
-    the files, or the documents, sorted by the names of their files, are split as
+    folder are searched as well. Either ``train/``, ``validation/`` (or ``valid/``, ``val/``) and ``test/``, or some of
+    them, hold the files, or the documents, sorted by the names of their files, are split as
     :func:`~seqmem.data.sources.splits.split_documents` says.
 
     A single file that holds no records is text, whatever its name is. Its first 90 % are for train, the next 5 % for
@@ -30,7 +30,7 @@ def load(place: Location, as_bytes: bool = False) -> Corpus:
     ``N * 95 // 100`` of its N bytes, which of enwik8 and text8 gives the usual 90, 5 and 5 million.
 
     Raises:
-        SeqmemError: nothing is there, or nothing that can be read; too little text for a split.
+        SeqmemError: nothing is there, or nothing that can be read.
     """
     if not is_folder(place):
         (file,) = find(place)
@@ -64,31 +64,18 @@ def _divided_file(file: File, as_bytes: bool) -> tuple[Splits, str]:
         splits, how = {split: [part] for split, part in zip(SPLITS, parts, strict=True)}, "cut 90/5/5 by bytes"
     else:
         splits, how = cut_each([file]), "cut 90/5/5 at line borders"
-    for split in SPLITS:
-        if not any(source.num_bytes for source in splits[split]):
-            raise SeqmemError(
-                f"data file '{file.location}': too little text to make a {split} split; name a larger file"
-            )
     return splits, f"File {file.location}, {how}."
 
 
 def _divided_by_subfolders(place: Location, files: dict[str, list[File]]) -> tuple[Splits, str]:
-    return {split: [_whole(file) for file in some] for split, some in files.items()}, _note(
-        place, "split by subfolders", files
-    )
+    splits: Splits = {split: [_whole(file) for file in some] for split, some in files.items()}
+    counts = ", ".join(f"{len(files[split]):,} {split}" for split in SPLITS)
+    return splits, f"Folder {place}: {counts} files; split by subfolders."
 
 
 def _divided_folder(place: Location, files: list[File]) -> tuple[Splits, str]:
     splits, how = split_documents(files)
-    for split in ("train", "validation"):
-        if not splits[split]:
-            raise SeqmemError(f"data folder '{place}': too little text to make a {split} split; add more")
     return splits, f"Folder {place}: {len(files):,} files; {how}."
-
-
-def _note(place: Location, how: str, files: dict[str, list[File]]) -> str:
-    counts = ", ".join(f"{len(files[split]):,} {split}" for split in SPLITS)
-    return f"Folder {place}: {counts} files; {how}."
 
 
 def _whole(file: File) -> Source:
@@ -97,12 +84,7 @@ def _whole(file: File) -> Source:
 
 def _subfolder(place: Location, split: str) -> list[File]:
     folders = [below(place, name) for name in SUBFOLDERS[split]]
-    if found := [folder for folder in folders if is_folder(folder)]:
-        return _usable(found[0])
-    if split == "test":
-        return []
-    expected = " or ".join(f"{name}/" for name in SUBFOLDERS[split])
-    raise SeqmemError(f"data folder '{place}' has subfolders of a split corpus but no {expected}; add it")
+    return next((_usable(folder) for folder in folders if is_folder(folder)), [])
 
 
 def _usable(folder: Location) -> list[File]:

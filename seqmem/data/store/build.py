@@ -28,7 +28,7 @@ def tokenized(corpus: Corpus, tokenizer: TextVocabulary) -> TokenStore:
     next. However much text there is, little of it is held in memory.
 
     Raises:
-        SeqmemError: a text cannot be read, or there is too little.
+        SeqmemError: a text cannot be read.
     """
     identity = hashlib.sha256(f"{corpus.place} {tokenizer.hash}".encode()).hexdigest()
     folder = directory("tokens") / f"{corpus.name}-{identity[:12]}"
@@ -76,9 +76,6 @@ def _make(
         )
         for split in SPLITS
     }
-    for split in ("train", "validation"):
-        if not sum(shard.num_bytes for shard in shards[split]):
-            raise SeqmemError(f"data '{corpus.place}': too little text to make a {split} split; add more")
     note = corpus.note
     if num_invalid := sum(shard.num_invalid for some in shards.values() for shard in some):
         note += f" {num_invalid:,} bytes of it are not UTF-8."
