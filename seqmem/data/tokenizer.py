@@ -5,43 +5,62 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import sentencepiece
 
 from seqmem.config import TokenizerConfig
-from seqmem.data.text_vocabulary import TextVocabulary
+from seqmem.data.segmented_vocabulary import SegmentedVocabulary
+from seqmem.data.text_vocabulary import utf8
 from seqmem.errors import SeqmemError
 
 FILE_NAME = "tokenizer.model"
-MAX_CHARACTERS = 10_000_000  # more text teaches a tokenizer nothing and takes minutes
 SPACE = "▁"  # SentencePiece writes a space as U+2581
+SPELLED_IN_BYTES = SPACE + "".join(map(chr, range(0xDC80, 0xDD00)))  # would be a space; bytes that are not UTF-8
+SETTINGS: dict[str, Any] = dict(
+    byte_fallback=True,
+    normalization_rule_name="identity",
+    add_dummy_prefix=False,
+    remove_extra_whitespaces=False,
+    user_defined_symbols=["\n"],
+    split_digits=True,
+    character_coverage=0.9999,
+    max_sentence_length=1 << 24,
+    unk_id=0,
+    bos_id=1,
+    eos_id=-1,
+    pad_id=-1,
+    num_threads=2,  # the thread count takes part in the result
+)
 
 
-class Tokenizer(TextVocabulary):
+class Tokenizer(SegmentedVocabulary):
     """Text <-> token ids, losslessly: what has no piece of its own is spelled in bytes.
+
+    No piece goes on after a line break or over the beginning of a space, so that words can be encoded one by one.
 
     Attributes:
         hash: 16 hex digits of the model's SHA-256.
     """
 
     def __init__(self, model: bytes):
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        super().__init__(
+            [_spelling(processor, index) for index in range(processor.get_piece_size())],
+            processor.bos_id(),
+            segment=f"\n|[{SPELLED_IN_BYTES}]| ?[^ \n{SPELLED_IN_BYTES}]+| ",
+        )
         self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self.vocab_size: int = self._processor.get_piece_size()
-        self.bos_id: int = self._processor.bos_id()
-        self.bos_ids = (self.bos_id,)
+        self._processor = processor
+        self._spelled = {
+            character: [processor.piece_to_id(f"<0x{byte:02X}>") for byte in utf8(character)]
+            for character in SPELLED_IN_BYTES
+        }
         self.hash = hashlib.sha256(model).hexdigest()[:16]
-        self._bytes = [self._spelling(index) for index in range(self.vocab_size)]
-        self.num_bytes = np.array([len(spelling) for spelling in self._bytes])
-        self._opens = np.array([spelling.startswith((b" ", b"\n")) for spelling in self._bytes])
-        self._ends_line = np.array([spelling.endswith(b"\n") for spelling in self._bytes])
-        self._dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.int32
-        self._space_ids = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE.encode()]
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
-        """Train on the lines of ``texts``, evenly thinned to ten million characters; the same texts, the same result.
+        """Train on the lines of ``texts``; the same lines, the same result.
 
         Raises:
             SeqmemError: the text is too small or its alphabet too large for ``config.vocab_size``.
@@ -53,41 +72,15 @@ class Tokenizer(TextVocabulary):
                 model_writer=model,
                 model_type=config.kind,
                 vocab_size=config.vocab_size,
-                byte_fallback=True,
-                normalization_rule_name="identity",
-                add_dummy_prefix=False,
-                remove_extra_whitespaces=False,
-                user_defined_symbols=["\n"],
-                split_digits=True,
-                character_coverage=0.9999,
-                max_sentence_length=1 << 24,
-                unk_id=0,
-                bos_id=1,
-                eos_id=-1,
-                pad_id=-1,
-                num_threads=2,  # the thread count takes part in the result
                 minloglevel=4,
+                **SETTINGS,
             )
         except RuntimeError as error:
             raise SeqmemError(f"tokenizer.vocab_size = {config.vocab_size}: {_explain(str(error))}") from None
         return cls(model.getvalue())
 
-    def encode(self, text: str) -> np.ndarray:
-        """Token ids ``[N]`` of ``text``, uint16 where the vocabulary allows, else int32."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise SeqmemError(f"the text is not valid Unicode at character {error.start}; give it as UTF-8") from None
-        # A literal U+2581 would read as a space, so it is spelled in bytes.
-        first, *others = self._processor.encode(text.split(SPACE))
-        ids = first + [index for other in others for index in (*self._space_ids, *other)]
-        return np.array(ids, dtype=self._dtype)
-
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        return b"".join(self._bytes[index] for index in ids)
-
-    def begins_word(self, ids: np.ndarray) -> np.ndarray:
-        return np.concatenate([[True], self._ends_line[ids[:-1]]]) | self._opens[ids]
+    def encode_segment(self, text: str) -> list[int]:
+        return self._spelled.get(text) or self._processor.encode(text)
 
     def describe(self) -> str:
         return f"SentencePiece, {self.vocab_size:,} pieces, {self.hash}"
@@ -107,19 +100,20 @@ class Tokenizer(TextVocabulary):
         except RuntimeError:
             raise SeqmemError(f"{path}: not a SentencePiece model; restore the file from another checkpoint") from None
 
-    def _spelling(self, index: int) -> bytes:
-        piece = self._processor.id_to_piece(index)
-        if self._processor.is_byte(index):
-            return bytes([int(piece[3:5], 16)])
-        if self._processor.is_control(index) or self._processor.is_unknown(index):
-            return b""
-        return piece.replace(SPACE, " ").encode()
+
+def _spelling(processor: sentencepiece.SentencePieceProcessor, index: int) -> bytes:
+    piece = processor.id_to_piece(index)
+    if processor.is_byte(index):
+        return bytes([int(piece[3:5], 16)])
+    if processor.is_control(index) or processor.is_unknown(index):
+        return b""
+    return piece.replace(SPACE, " ").encode()
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-    lines = [line for text in texts for line in text.split("\n") if line]
-    stride = max(1, -(-sum(map(len, lines)) // MAX_CHARACTERS))
-    return iter(lines[::stride])
+    """What SentencePiece can be given: lines that are not empty, without bytes that are not UTF-8."""
+    for text in texts:
+        yield from filter(None, text.encode(errors="ignore").decode().split("\n"))
 
 
 def _explain(message: str) -> str:

@@ -1,22 +1,29 @@
 """The tokenizer that a recipe names: made from its text, and found again."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqmem.config import TokenizerConfig
-from seqmem.data import byte_tokenizer
+from seqmem.data import byte_tokenizer, table_tokenizer
 from seqmem.data.byte_tokenizer import ByteTokenizer
+from seqmem.data.sources.source import Source
+from seqmem.data.table_tokenizer import TableTokenizer
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokenizer_cache import trained_once
+from seqmem.data.training_sample import training_sample
 
 
-def new_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> TextVocabulary:
-    """Bytes, or a SentencePiece model trained on ``texts``.
+def new_tokenizer(sources: Sequence[Source], config: TokenizerConfig) -> TextVocabulary:
+    """Bytes, or what is learnt from a sample of ``sources``.
 
     Raises:
-        SeqmemError: the text is too small or its alphabet too large for ``config.vocab_size``.
+        SeqmemError: a text cannot be read, there is too little, or its alphabet is too large for ``config.vocab_size``.
     """
-    return ByteTokenizer() if config.kind == "bytes" else Tokenizer.train(texts, config)
+    if config.kind == "bytes":
+        return ByteTokenizer()
+    train = TableTokenizer.train if config.kind in table_tokenizer.SEGMENTS else trained_once
+    return train(training_sample(sources), config)
 
 
 def saved_tokenizer(folder: Path) -> TextVocabulary:
@@ -25,4 +32,6 @@ def saved_tokenizer(folder: Path) -> TextVocabulary:
     Raises:
         SeqmemError: there is none, or it cannot be read.
     """
-    return ByteTokenizer() if (folder / byte_tokenizer.FILE_NAME).is_file() else Tokenizer.load(folder)
+    if (folder / byte_tokenizer.FILE_NAME).is_file():
+        return ByteTokenizer()
+    return (TableTokenizer if (folder / table_tokenizer.FILE_NAME).is_file() else Tokenizer).load(folder)

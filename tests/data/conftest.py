@@ -5,7 +5,9 @@ import random
 import pytest
 
 from seqmem.config import TokenizerConfig
-from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.sources.source import Text
+from seqmem.data.text_vocabulary import TextVocabulary
+from seqmem.data.tokenizers import new_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +18,7 @@ def sample_text() -> str:
     return "".join(" ".join(rng.choices(words, k=8)) + ".\n" for _ in range(2000))
 
 
-@pytest.fixture(scope="session", params=["unigram", "bpe"])
-def tokenizer(request, sample_text) -> Tokenizer:
-    return Tokenizer.train([sample_text], TokenizerConfig(kind=request.param, vocab_size=500))
+@pytest.fixture(scope="session", params=["unigram", "bpe", "words", "characters", "bytes"])
+def tokenizer(request, sample_text) -> TextVocabulary:
+    sources = [Text("made up", sample_text), Text("other letters", "猫 éé 猫\n")]
+    return new_tokenizer(sources, TokenizerConfig(kind=request.param, vocab_size=500))

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from seqmem.config import Recipe, TokenizerConfig
 from seqmem.data.byte_tokenizer import ByteTokenizer
 from seqmem.data.text_size import text_size
-from seqmem.data.tokenizer import Tokenizer
-from seqmem.data.tokenizers import new_tokenizer, saved_tokenizer
 from seqmem.errors import SeqmemError
 from seqmem.schema import validated
 
@@ -23,13 +21,6 @@ def test_any_bytes_round_trip_one_token_each(content: bytes):
     assert ids.tolist() == list(content)
     assert BYTES.decode_bytes(ids.tolist()) == content
     assert (BYTES.encode(content.decode("utf-8", errors="surrogateescape")) == ids).all()
-
-
-@given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_round_trips_as_utf8(text: str):
-    ids = BYTES.encode(text)
-    assert BYTES.decode(ids) == text
-    assert BYTES.num_bytes[ids].sum() == len(ids) == len(text.encode())
 
 
 def test_documents_begin_with_bos_which_is_no_text():
@@ -47,23 +38,6 @@ def test_words_are_counted_in_bytes_that_are_no_text():
 def test_words_begin_at_spaces_at_line_breaks_and_after_these():
     begins = BYTES.begins_word(BYTES.encode("to be\nor"))
     assert [place for place, does in enumerate(begins) if does] == [0, 2, 5, 6]
-
-
-def test_what_is_no_unicode_is_an_error():
-    with pytest.raises(SeqmemError, match="not valid Unicode at character 2"):
-        BYTES.encode("ab\ud800")
-
-
-def test_either_kind_is_found_again(tmp_path, sample_text):
-    for config in (TokenizerConfig(kind="bytes"), TokenizerConfig(vocab_size=300)):
-        made = new_tokenizer([sample_text], config)
-        made.save(tmp_path / config.kind)
-        found = saved_tokenizer(tmp_path / config.kind)
-        assert type(found) is type(made) is (ByteTokenizer if config.kind == "bytes" else Tokenizer)
-        assert (found.hash, found.vocab_size) == (made.hash, made.vocab_size) == (made.hash, config.vocab_size)
-        assert made.hash in made.describe()
-    with pytest.raises(SeqmemError, match="no tokenizer there"):
-        saved_tokenizer(tmp_path)
 
 
 def test_a_recipe_of_bytes_needs_no_vocab_size():

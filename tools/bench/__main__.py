@@ -13,6 +13,7 @@ from spans import spans
 from streaming import streaming
 from targets import targets
 from titans import titans
+from tokenization import tokenization
 from training import recipe
 from wavenet import wavenet
 
@@ -35,5 +36,6 @@ main.add_command(spans)
 main.add_command(streaming)
 main.add_command(targets)
 main.add_command(titans)
+main.add_command(tokenization)
 main.add_command(wavenet)
 main()
