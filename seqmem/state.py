@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -25,7 +26,7 @@ class State:
 
     def map(self, function: Callable[[Tensor], Tensor], names: Iterable[str] = ()) -> Self:
         """Return a copy with ``function`` applied to every tensor, or to those of the named fields."""
-        return self._each(function, lambda state: state.map(function), names)
+        return self._each(function, lambda state: state.map(function), names or self._fields())
 
     def detach(self) -> Self:
         """Cut the graph: gradients stop here."""
@@ -33,8 +34,21 @@ class State:
 
     def select(self, rows: Tensor) -> Self:
         """Keep the batch rows named by an index or boolean tensor ``[B']``, in that order."""
-        names = set(self._fields()) - self.batch_free
-        return self._each(lambda tensor: tensor[rows], lambda state: state.select(rows), names)
+        return self._each(lambda tensor: tensor[rows], lambda state: state.select(rows), self._by_row())
+
+    def renew(self, rows: Bool[Tensor, "B"], fresh: Self) -> Self:
+        """Put the tensors of ``fresh``, a state of the same structure, into the marked rows; integers stay.
+
+        A tensor that has grown in its second dimension since ``fresh`` is filled up with zeros there, in front: its
+        model counts how many are to be seen.
+        """
+
+        def renewed(tensor: Tensor, new: Tensor) -> Tensor:
+            if grown := tensor.dim() > 1 and tensor.shape[1] - new.shape[1]:
+                new = F.pad(new, (0, 0) * (new.dim() - 2) + (grown, 0))
+            return torch.where(rows.view(-1, *[1] * (tensor.dim() - 1)), new.to(tensor.dtype), tensor)
+
+        return self._each(renewed, lambda state, new: state.renew(rows, new), self._by_row(), fresh)
 
     def to(self, *args, **kwargs) -> Self:
         """Move or cast every tensor as ``Tensor.to`` does; a dtype leaves integer and boolean tensors alone."""
@@ -70,17 +84,25 @@ class State:
     def _fields(self) -> list[str]:
         return [field.name for field in fields(self)]
 
-    def _each(self, tensor: Callable[[Tensor], Tensor], state: Callable[[Any], Any], names: Iterable[str]) -> Self:
-        """A copy whose tensors and inner states, those of the named fields or all, are mapped."""
+    def _by_row(self) -> set[str]:
+        """Names of the fields that are batch first."""
+        return set(self._fields()) - self.batch_free
 
-        def apply(value: Any) -> Any:
+    def _each(
+        self, tensor: Callable[..., Tensor], state: Callable[..., Any], names: Iterable[str], *others: Self
+    ) -> Self:
+        """A copy whose tensors and inner states in the named fields are mapped, together with those of ``others``."""
+
+        def apply(*values: Any) -> Any:
+            value = values[0]
             if isinstance(value, Tensor):
-                return tensor(value)
+                return tensor(*values)
             if isinstance(value, State):
-                return state(value)
-            return tuple(apply(item) for item in value) if isinstance(value, tuple) else value
+                return state(*values)
+            return tuple(apply(*items) for items in zip(*values, strict=True)) if isinstance(value, tuple) else value
 
-        return replace(self, **{name: apply(getattr(self, name)) for name in names or self._fields()})
+        states = (self, *others)
+        return replace(self, **{name: apply(*(getattr(each, name) for each in states)) for name in names})
 
 
 def newest(count: Int[Tensor, "B"], num_slots: int) -> Bool[Tensor, "B M"]:

@@ -1,7 +1,7 @@
 """``seqmem eval``: a run measured on a held-out split."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -39,12 +39,18 @@ class MemoryLength(Numbers):
 @click.option(
     "--cmem-len", type=MemoryLength(), metavar="N[,N]", help="Slots of compressed memory.  [default: the recipe's]"
 )
+@click.option(
+    "--memory",
+    type=click.Choice(["carry", "reset"]),
+    help="At a document's end, carry memory into the next one or empty it.  [default: as in training]",
+)
 @click.option("--context", type=click.IntRange(min=1), help="Read overlapping windows of so many tokens instead.")
 @click.option("--stride", type=click.IntRange(min=1), help="Tokens from one such window to the next.")
 @click.option(
     "--lengths", type=Numbers(), metavar="N[,N]", help="Of recall: bytes of a sequence.  [default: the recipe's]"
 )
 @click.option("--samples", type=click.IntRange(min=1), help="Of recall: sequences of each.  [default: the recipe's]")
+@click.option("--tables", is_flag=True, help="Also print nats by position in the document and by word frequency.")
 @click.option("--backend", metavar="NAME[,NAME]", help="Who computes attention.  [default: the recipe's]")
 def command(
     run: Path,
@@ -53,10 +59,12 @@ def command(
     segment_len: int | None,
     mem_len: int | tuple[int, ...] | None,
     cmem_len: int | tuple[int, ...] | None,
+    memory: Literal["carry", "reset"] | None,
     context: int | None,
     stride: int | None,
     lengths: tuple[int, ...] | None,
     samples: int | None,
+    tables: bool,
     backend: str | None,
 ) -> None:
     """Measure RUN in nats/token, bits/byte and word-level perplexity, or bits/sample; written to eval.json there.
@@ -80,9 +88,12 @@ def command(
         segment_len=segment_len,
         mem_len=mem_len,
         cmem_len=cmem_len,
+        at_document_end=memory,
         windows=windows,
         lengths=lengths,
         samples=samples,
         backend=backend,
     )
     click.echo(evaluation.table())
+    if tables:
+        click.echo(f"\n{evaluation.tables()}")

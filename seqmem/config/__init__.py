@@ -3,10 +3,11 @@
 from seqmem.config.data import BYTE_VOCAB_SIZE, CodecConfig, DataConfig, Location, TokenizerConfig, is_url
 from seqmem.config.objectives import MaskingConfig, RecallConfig, TaskConfig
 from seqmem.config.recipe import EvalConfig, GenerateConfig, Recipe
-from seqmem.config.training import BMIConfig, StageConfig, TrainConfig
+from seqmem.config.training import AtDocumentEnd, BMIConfig, StageConfig, TrainConfig
 
 __all__ = [
     "BYTE_VOCAB_SIZE",
+    "AtDocumentEnd",
     "BMIConfig",
     "CodecConfig",
     "DataConfig",

@@ -59,11 +59,12 @@ class DataConfig(Section):
 class TokenizerConfig(Section):
     """How text becomes tokens.
 
-    ``unigram`` and ``bpe`` are SentencePiece models that the recipe trains on its training split. With ``bytes``, every
-    byte is a token, and one more begins documents: ``vocab_size`` is 257 whatever it says.
+    ``unigram`` and ``bpe`` are SentencePiece models that the recipe trains on its training split. ``characters`` and
+    ``words`` are the most frequent ones there, up to ``vocab_size`` with the bytes that spell all others. With
+    ``bytes``, every byte is a token, and one more begins documents: ``vocab_size`` is 257 whatever it says.
     """
 
-    kind: Literal["unigram", "bpe", "bytes"] = "unigram"
+    kind: Literal["unigram", "bpe", "characters", "words", "bytes"] = "unigram"
     vocab_size: int = Field(4096, validate_default=True)
 
     @field_validator("vocab_size")

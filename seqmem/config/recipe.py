@@ -6,16 +6,17 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field
 
 from seqmem.config.data import CodecConfig, DataConfig, TokenizerConfig
 from seqmem.config.objectives import MaskingConfig, RecallConfig, TaskConfig
-from seqmem.config.training import TrainConfig
+from seqmem.config.training import AtDocumentEnd, TrainConfig
 from seqmem.schema import Section
 
 Slots = Annotated[int, Field(ge=0)]
 
 
 class EvalConfig(Section):
-    """Evaluation carries memory through the whole split; lengths here replace the model's when given."""
+    """Evaluation reads the whole split; lengths here replace the model's when given."""
 
-    batch_size: int = Field(1, gt=0, description="contiguous streams the split is cut into")
+    batch_size: int = Field(1, gt=0, description="contiguous streams the split is cut into; or documents side by side")
+    at_document_end: AtDocumentEnd | None = Field(None, description="train.at_document_end when absent")
     segment_len: int | None = Field(None, gt=0)
     mem_len: Slots | tuple[Slots, ...] | None = Field(None, description="tokens of memory, or one number a layer")
     cmem_len: Slots | tuple[Slots, ...] | None = Field(None, description="slots of compressed memory, or one a layer")
@@ -74,6 +75,14 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _memory_meets_documents(self) -> Self:
+        asked = {"train": self.train.at_document_end == "reset", "eval": self.eval.at_document_end is not None}
+        if (self.is_encoder or self.recall) and any(asked.values()):
+            section = next(name for name, is_asked in asked.items() if is_asked)
+            raise ValueError(f"{section}.at_document_end is of models that read text on and on; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_objective(self) -> Self:
         given = [f"[{name}]" for name in ("masking", "task", "recall") if getattr(self, name)]
         if len(given) > 1:
@@ -88,6 +97,11 @@ class Recipe(Section):
             kind, wanted = ("sounds", "text") if self.codec else ("text", "sounds")
             raise ValueError(f"data.corpus = '{self.data.corpus}' is {wanted}, the recipe wants {kind}; set data.path")
         return self
+
+    @property
+    def at_document_end_in_eval(self) -> AtDocumentEnd:
+        """What becomes of memory there when the model is measured."""
+        return self.eval.at_document_end or self.train.at_document_end
 
     @property
     def is_encoder(self) -> bool:

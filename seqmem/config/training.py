@@ -7,6 +7,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from seqmem.schema import Section
 
+AtDocumentEnd = Literal["carry", "reset"]
+
 
 class StageConfig(Section):
     """A part of training; its rate is constant after a linear warm-up.
@@ -63,6 +65,10 @@ class TrainConfig(Section):
     After ``update_every_after`` steps, weights are updated every ``update_every`` steps by the mean gradient of those.
     Rae et al. (2019) end training so, every 4 steps after 60,000, instead of lowering the rate early.
 
+    ``at_document_end`` says what becomes of memory there. ``carry``: it goes on into the next document, which begins
+    with BOS. ``reset``: every document begins with an empty memory, and with a segment: what its last one has room for
+    is filled up and not scored.
+
     In ``bfloat16`` the model runs under ``torch.autocast``, in steps and in the validations between them; weights,
     moments, losses and what a transformer remembers stay float32, and so do evaluations and samples afterwards.
     """
@@ -81,6 +87,7 @@ class TrainConfig(Section):
     update_every_after: int = Field(0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     init: Path | None = Field(None, description="a run whose weights and tokenizer training begins with")
+    at_document_end: AtDocumentEnd = "carry"
     seed: int = 1
     log_every: int = Field(10, gt=0)
     eval_every: int = Field(500, gt=0)

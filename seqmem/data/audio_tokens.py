@@ -45,13 +45,11 @@ class AudioCorpus:
 
     Attributes:
         splits: token ids by split.
-        starts: by split, the places of the tokens that begin recordings; they are read and not scored.
     """
 
     name: str
     note: str
     splits: dict[str, EncodedSamples]
-    starts: dict[str, np.ndarray]
     store: AudioStore
     codec: Codec
 
@@ -67,12 +65,12 @@ class AudioCorpus:
                 f"{store.folder}: its sounds have {store.sample_rate} samples a second, the codec {codec.sample_rate}; "
                 f"set codec.sample_rate = {store.sample_rate} or prepare them anew"
             )
-        size = codec.tokens_a_sample
         splits = {split: EncodedSamples(samples, codec) for split, samples in store.samples.items()}
-        starts = {
-            split: (places[:, None] * size + np.arange(size)).reshape(-1) for split, places in store.starts.items()
-        }
-        return cls(store.folder.name, store.note, splits, starts, store, codec)
+        return cls(store.folder.name, store.note, splits, store, codec)
+
+    def document_starts(self, split: str) -> np.ndarray:
+        """The places where recordings begin, sorted: ``[recordings]``."""
+        return self.store.starts[split] * self.codec.tokens_a_sample
 
     def baselines(self, split: str) -> Baselines | None:
         """What the sounds of a split cost without a neural network, counted on the training split."""

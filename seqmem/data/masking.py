@@ -63,6 +63,8 @@ class Masking:
 class MaskedBatches:
     """Endless training batches of masked segments, shuffled; ``cursor`` segments have been read."""
 
+    period = 1
+
     def __init__(self, segments: Segments, masking: Masking, batch_size: int, seed: int):
         self.cursor = 0
         self._segments = segments

@@ -90,6 +90,8 @@ class RecallBatches:
     ``batch_size`` of the longest. Fewer keys fit into what is short, so that what is easy is learnt first.
     """
 
+    period = 1
+
     def __init__(self, config: RecallConfig, sequences: Sequences, batch_size: int, seed: int):
         self.cursor = 0
         self._config = config

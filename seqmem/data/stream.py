@@ -1,108 +1,72 @@
 """Contiguous token streams: memory carried from one segment to the next always meets its own continuation."""
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqmem.data.vocabulary import TokenArray
+from seqmem.data.documents import FILLING, Laid
 from seqmem.errors import SeqmemError
 
 
-class TokenStream:
-    """Endless training segments, cut from one array of documents laid end to end.
-
-    The array is read as a ring by ``batch_size`` readers that start evenly spaced and never jump: a reader that comes
-    to its neighbour's start reads on, and one that comes to the end of the array goes on at its beginning. Memory thus
-    simply carries on from epoch to epoch; BOS tells the model where a document begins.
+class Segment(NamedTuple):
+    """What is read of every row at a time.
 
     Args:
-        tokens: ``[N]`` integer ids.
+        inputs, targets: ``[B, T]`` int64; targets are the inputs one token later.
+        scored: ``[B, T]`` bool, which targets count.
+        begins: ``[B]`` bool, rows whose first input begins a document.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    scored: Tensor
+    begins: Tensor
+
+
+class TokenStream:
+    """Endless training segments, cut from documents laid end to end.
+
+    They are read as a ring by ``batch_size`` readers that start evenly spaced and never jump: a reader that comes to
+    its neighbour's start reads on, and one that comes to the end goes on at the beginning, from epoch to epoch. What
+    follows a document's last token is its target, BOS as it is; after filling nothing is one.
+
+    Args:
+        laid: with each document's beginning where memory may be emptied, if it is to be.
         batch_size: number of readers B.
         segment_len: tokens T of a segment.
+        rank, world_size: of ``world_size * batch_size`` readers, these are the ``rank``-th ``batch_size``.
 
     Raises:
-        SeqmemError: fewer tokens than readers.
+        SeqmemError: fewer places to start at than readers.
     """
 
-    def __init__(self, tokens: TokenArray, batch_size: int, segment_len: int):
-        if len(tokens) < batch_size:
+    def __init__(self, laid: Laid, batch_size: int, segment_len: int, *, rank: int = 0, world_size: int = 1):
+        num_readers = world_size * batch_size
+        if len(laid) < num_readers * laid.multiple:
+            what = "tokens" if laid.multiple == 1 else "places to start at"
             raise SeqmemError(
-                f"train.batch_size = {batch_size}: the training split has only {len(tokens)} tokens; lower it"
+                f"train.batch_size = {batch_size}: the training split has only {len(laid) // laid.multiple} {what}; "
+                "lower it"
             )
-        self.cursor = 0  # tokens read so far by each reader; all there is to save
-        self._tokens = tokens
-        self._starts = np.arange(batch_size) * (len(tokens) // batch_size)
+        self.cursor = 0  # places read so far by each reader; all there is to save
+        self.period, self.batch_size, self.filling = laid.multiple, batch_size, laid.filling
+        self._laid = laid
+        readers = np.arange(rank * batch_size, (rank + 1) * batch_size)
+        self._starts = readers * (len(laid) // laid.multiple // num_readers) * laid.multiple
         self._segment_len = segment_len
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets ``[B, T]`` int64 of the next segment; targets are the inputs one token later."""
+    def next(self) -> Segment:
+        """The next segment of every reader."""
         offsets = self.cursor + np.arange(self._segment_len + 1)
-        window = _int64(self._tokens[(self._starts[:, None] + offsets) % len(self._tokens)])
+        places = (self._starts[:, None] + offsets) % len(self._laid)
+        source = self._laid.source(places)
+        window = torch.from_numpy(self._laid.documents.read(source))
         self.cursor += self._segment_len
-        return window[:, :-1], window[:, 1:]
-
-
-def evaluation_segments(
-    tokens: TokenArray, batch_size: int, segment_len: int, bos_id: int, starts: np.ndarray | None = None
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Go through ``tokens [N]`` once, in order, in ``batch_size`` contiguous rows; only a segment is copied.
-
-    Every token but the first is a target exactly once. A document's BOS is read but not scored: it stands for nothing.
-
-    Args:
-        tokens: every document begun by BOS.
-        bos_id: of every document, and of what fills rows up.
-        starts: the places of BOS, sorted, where its id is another token's as well; otherwise it is known by its id.
-
-    Yields:
-        inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool. T is ``segment_len``, less in the last segment;
-        rows that end early are filled with unscored BOS.
-    """
-    row_len = -(-(len(tokens) - 1) // batch_size)
-    row_starts = np.arange(batch_size)[:, None] * row_len
-    for start in range(0, row_len, segment_len):
-        places = row_starts + np.arange(start, min(start + segment_len, row_len) + 1)
-        here = tokens[np.minimum(places, len(tokens) - 1)]
-        window = _int64(np.where(places < len(tokens), here, bos_id))
-        inputs, targets = window[:, :-1], window[:, 1:]
-        yield inputs, targets, targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
-
-
-def overlapping_windows(
-    tokens: TokenArray, batch_size: int, context: int, stride: int, bos_id: int, starts: np.ndarray | None = None
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Windows of ``context`` targets, each ``stride`` after the one before, of which only what is new is scored.
-
-    Every token but the first is scored exactly once, and all but the first ``context`` after at least
-    ``context - stride`` others.
-
-    Args:
-        batch_size: windows side by side.
-        bos_id, starts: as in :func:`evaluation_segments`.
-
-    Yields:
-        inputs, targets ``[B, T]`` int64 and scored ``[B, T]`` bool; B is less in the last ones.
-    """
-    num_targets = len(tokens) - 1
-    length = min(context, num_targets)
-    num_windows = 1 - (length - num_targets) // stride
-    for first in range(0, num_windows, batch_size):
-        index = np.arange(first, min(first + batch_size, num_windows))
-        ends = np.minimum(length + index * stride, num_targets)
-        scored_before = np.where(index > 0, length + (index - 1) * stride, 0)
-        places = ends[:, None] - length + np.arange(length + 1)
-        window = _int64(tokens[places])
-        targets = window[:, 1:]
-        is_text = targets != bos_id if starts is None else _scored(places[:, 1:], starts, len(tokens))
-        yield window[:, :-1], targets, is_text & torch.from_numpy(places[:, 1:] > scored_before[:, None])
-
-
-def _scored(places: np.ndarray, starts: np.ndarray, num_tokens: int) -> Tensor:
-    nearest = starts[np.minimum(np.searchsorted(starts, places), len(starts) - 1)]
-    return torch.from_numpy((places != nearest) & (places < num_tokens))
-
-
-def _int64(tokens: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64))
+        return Segment(
+            window[:, :-1],
+            window[:, 1:],
+            torch.from_numpy(source[:, :-1] != FILLING),
+            torch.from_numpy(self._laid.is_begin(places[:, 0])),
+        )

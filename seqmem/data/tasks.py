@@ -174,6 +174,8 @@ class Examples:
 class TaskBatches:
     """Endless training batches of new examples; ``cursor`` of them have been read."""
 
+    period = 1
+
     def __init__(self, examples: Examples, batch_size: int, seed: int):
         self.cursor = 0
         self._examples = examples

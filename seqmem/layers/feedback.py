@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqmem.layers.feed_forward import feed_forward
@@ -86,18 +86,19 @@ class FeedbackLayers(nn.Module):
         return Reader(self._shared(relative), tuple(block.weights() for block in self._blocks()))
 
     def forward(
-        self, x: Float[Tensor, "B T d"], past: Float[Tensor, "B P d"], mem_len: int
+        self, x: Float[Tensor, "B T d"], past: Float[Tensor, "B P d"], filled: Int[Tensor, "B"], mem_len: int
     ) -> tuple[Float[Tensor, "B T d"], Float[Tensor, "B T d"]]:
         """The last layer's outputs, and the memories that the tokens leave.
 
         Args:
             past: the memories of the tokens before, oldest first.
+            filled: how many of the last of them are seen.
         """
         with suspended(x):
             x = x.to(self.u.dtype)
             weights = [*self._shared(self.relative(mem_len)), *(w for block in self._blocks() for w in block.weights())]
             masks = self._masks(x) if self.training and self.dropout else ()
-            passed = Recurrence.apply(x.transpose(0, 1), self.cached(past), len(self.blocks), *weights, *masks)
+            passed = Recurrence.apply(x.transpose(0, 1), self.cached(past), filled, len(self.blocks), *weights, *masks)
         hidden, memories = cast(tuple[Tensor, Tensor], passed)
         return hidden.transpose(0, 1), memories.transpose(0, 1)
 

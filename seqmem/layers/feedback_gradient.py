@@ -18,6 +18,7 @@ from seqmem.layers.feedback_pass import (
     Columns,
     Dropped,
     LayerWeights,
+    Near,
     Passed,
     Reader,
     SharedWeights,
@@ -32,16 +33,18 @@ aten = torch.ops.aten
 
 
 class Recurrence(torch.autograd.Function):
-    """``(x [T, B, d], past [B, P, 2, H, D], depth, *weights, *masks) -> (hidden, memories)``, both ``[T, B, d]``.
+    """``(x [T, B, d], past [B, P, 2, H, D], filled [B], depth, *weights, *masks) -> (hidden, memories)``.
 
-    Once differentiable. ``weights`` are the shared ones, then each layer's; masks of dropout ``[T, L, B, width]`` may
-    be left out.
+    Both are ``[T, B, d]``. Of the past the ``filled`` newest memories are seen. ``weights`` are the shared ones, then
+    each layer's; masks of dropout ``[T, L, B, width]`` may be left out. Once differentiable.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, past: Tensor, depth: int, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, past: Tensor, filled: Tensor, depth: int, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
         shared, layers, masks = _named(depth, tensors)
-        columns = Columns.of(past, len(x))
+        columns = Columns.of(past, filled, len(x))
         reader = Reader(shared, layers)
         read = [
             reader(token, columns, dropped) for token, dropped in zip(x, _by_token(masks, len(x), depth), strict=True)
@@ -49,19 +52,20 @@ class Recurrence(torch.autograd.Function):
         memories = torch.stack([memory for _, memory in read])
         trace = _stacked([passed for passed, _ in read])
         ctx.depth = depth
-        ctx.save_for_backward(x, columns.both, memories, *trace, *tensors)
+        ctx.save_for_backward(x, columns.both, columns.off, memories, *trace, *tensors)
         return trace.output[:, -1].clone(), memories.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, for_hidden: Tensor, for_memories: Tensor) -> tuple[Tensor | None, ...]:
-        x, both, memories, *others = ctx.saved_tensors
+        x, both, off, memories, *others = ctx.saved_tensors
         size = len(Passed._fields)
         shared, layers, masks = _named(ctx.depth, others[size:])
-        gradient = Gradient(shared, layers, both, x, memories, Passed(*others[:size]))
+        columns = Columns(both, both.shape[3], off)
+        gradient = Gradient(shared, layers, columns, x, memories, Passed(*others[:size]))
         for_x, for_past = gradient.back(for_hidden, for_memories, _by_token(masks, len(x), ctx.depth))
         weights = [*gradient.of_shared(), *(grad for layer in range(ctx.depth) for grad in gradient.of_layer(layer))]
-        return for_x, for_past, None, *weights, *[None] * len(masks)
+        return for_x, for_past, None, None, *weights, *[None] * len(masks)
 
 
 def _named(depth: int, tensors: Sequence[Tensor]) -> tuple[SharedWeights, tuple[LayerWeights, ...], tuple[Tensor, ...]]:
@@ -116,7 +120,7 @@ class Gradient:
     """Of what a :class:`Reader` has read; :meth:`back` comes first.
 
     Args:
-        both: of :class:`Columns`, with those of the tokens.
+        columns: with those of the tokens.
         x, memories: of the tokens, ``[T, B, d]``.
         trace: ``[T, L, B, width]`` each.
     """
@@ -125,16 +129,16 @@ class Gradient:
         self,
         shared: SharedWeights,
         layers: tuple[LayerWeights, ...],
-        both: Float[Tensor, "2 H B N D"],
+        columns: Columns,
         x: Tensor,
         memories: Tensor,
         trace: Passed,
     ):
-        self.shared, self.layers, self.both, self.trace = shared, layers, both, trace
+        self.shared, self.layers, self.columns, self.trace = shared, layers, columns, trace
         self.offsets = offsets(shared)
-        self.for_both = torch.zeros_like(both)
+        self.for_both = torch.zeros_like(columns.both)
         num_distances, *heads = shared.relative.shape
-        self.for_relative = both.new_zeros(heads[0], num_distances, heads[1])
+        self.for_relative = x.new_zeros(heads[0], num_distances, heads[1])
         self.levels = torch.cat([x[:, None], trace.output], 1)
         self.inputs, self.middles = Normed.of(self.levels[:, :-1], NORM_EPS), Normed.of(trace.middle, NORM_EPS)
         self.memories = Normed.of(memories, NORM_EPS)
@@ -144,7 +148,7 @@ class Gradient:
     ) -> tuple[Tensor, Tensor]:
         """Gradients of x and of the past's keys and values."""
         num_tokens = len(for_hidden)
-        num_past = self.both.shape[3] - num_tokens
+        num_past = self.columns.used - num_tokens
         inputs, middles = self.inputs.rows(), self.middles.rows()
         trace = [list(zip(*token, strict=True)) for token in zip(self.trace.query, self.trace.inner, strict=True)]
         for_x, found, memories, keys_values = [], [], [], []
@@ -177,9 +181,9 @@ class Gradient:
         """
         shared = self.shared
         window = len(shared.relative)
-        near = slice(max(0, column - window), column)
-        keys, values = self.both[..., near, :].flatten(1, 2)
-        relative = shared.relative[window - keys.shape[1] :].permute(1, 2, 0)
+        near = self.columns.near(window, column)
+        num_near = near.keys.shape[1]
+        relative = shared.relative[window - num_near :].permute(1, 2, 0)
         shares = (shared.mix[:, None, None] * for_memory).unbind()
         grad = grad + shares[-1]
         found, seen = [], []
@@ -191,26 +195,29 @@ class Gradient:
             for_normed_middle = for_inner @ weights.inner
             grad = grad + middle.back(for_normed_middle, weights.norm)
             for_out = kept(grad, masks.attended)
-            for_query, for_place, met = self._of_attention(query, for_out @ weights.out, keys, values, relative)
+            for_query, for_place, met = self._of_attention(query, for_out @ weights.out, near, relative)
             for_normed = for_query @ weights.query
             grad = grad + x.back(for_normed, shared.norm) + shares[layer]
             seen.append(met)
             found.append(Gradients(for_query, for_place, for_out, for_inner, for_outer, for_normed, for_normed_middle))
-        self._gather(near, Seen(*(torch.cat(parts, 1) for parts in zip(*seen, strict=True))))
+        self._gather(
+            slice(column - num_near, column), Seen(*(torch.cat(parts, 1) for parts in zip(*seen, strict=True)))
+        )
         return grad, found[::-1]
 
     def _of_attention(
-        self, query: Float[Tensor, "B HD"], grad: Float[Tensor, "B HD"], keys: Tensor, values: Tensor, relative: Tensor
+        self, query: Float[Tensor, "B HD"], grad: Float[Tensor, "B HD"], near: Near, relative: Tensor
     ) -> tuple[Tensor, Tensor, Seen]:
         """The query's gradient, the part of it by way of positions, not scaled, and what is left to gather."""
         content, place = queries(query, self.offsets)
-        probs = attention(content, place, keys, relative)
+        probs = attention(content, place, near, relative)
         grad = grad.view(query.shape[0], *self.shared.u.shape).transpose(0, 1).flatten(0, 1)[:, None]
-        for_scores = aten._softmax_backward_data(torch.bmm(grad, values.transpose(1, 2)), probs, -1, probs.dtype)
-        for_place = torch.bmm(for_scores.view(*content.shape[:2], keys.shape[1]), relative.transpose(1, 2))
+        for_probs = torch.bmm(grad, near.values.transpose(1, 2))
+        for_scores = aten._softmax_backward_data(for_probs, probs, -1, probs.dtype)
+        for_place = torch.bmm(for_scores.view(*content.shape[:2], -1), relative.transpose(1, 2))
         scale = place.shape[2] ** -0.5
         by_place = for_place.flatten(0, 1)[:, None]
-        for_query = torch.baddbmm(by_place, for_scores, keys, beta=scale, alpha=scale).view(place.shape)
+        for_query = torch.baddbmm(by_place, for_scores, near.keys, beta=scale, alpha=scale).view(place.shape)
         met = Seen(for_scores, content.flatten(0, 1)[:, None], place.flatten(0, 1)[:, None], probs, grad)
         return for_query.transpose(0, 1).flatten(1), for_place.transpose(0, 1).flatten(1), met
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from seqmem.ops.step import Affine
+from seqmem.state import newest
 
 NORM_EPS = 1e-5
 
@@ -56,18 +58,26 @@ class Dropped(NamedTuple):
 
 @dataclass
 class Columns:
-    """Keys and values of memories in columns ``[2, H, B, N, D]``, oldest first; those from ``used`` on are room."""
+    """Keys and values of memories in columns ``[2, H, B, N, D]``, oldest first; those from ``used`` on are room.
+
+    Args:
+        off: columns that are not to be seen, ``[H * B, 1, N]``; None where all are.
+    """
 
     both: Float[Tensor, "2 H B N D"]
     used: int
+    off: Bool[Tensor, "HB 1 N"] | None
 
     @classmethod
-    def of(cls, keys_values: Float[Tensor, "B P 2 H D"], room: int) -> "Columns":
-        """A copy with room."""
+    def of(cls, keys_values: Float[Tensor, "B P 2 H D"], filled: Int[Tensor, "B"], room: int) -> "Columns":
+        """A copy with room, of which the ``filled`` newest columns are seen."""
         batch, used, _, heads, width = keys_values.shape
         both = keys_values.new_empty(2, heads, batch, used + room, width)
         both[..., :used, :] = keys_values.permute(2, 3, 0, 1, 4)
-        return cls(both, used)
+        off = ~newest(filled, used)
+        if not (used and off.any()):
+            return cls(both, used, None)
+        return cls(both, used, F.pad(off, (0, room)).expand(heads, -1, -1).flatten(0, 1)[:, None])
 
     @property
     def room(self) -> int:
@@ -83,10 +93,19 @@ class Columns:
         """The last ``count``, or as many as there are; a view."""
         return self.both[..., max(0, self.used - count) : self.used, :].permute(2, 3, 0, 1, 4)
 
-    def seen(self, window: int) -> tuple[Float[Tensor, "HB n D"], Float[Tensor, "HB n D"]]:
-        """Keys and values of the last ``window``, or as many as there are."""
-        near = self.both[..., max(0, self.used - window) : self.used, :].flatten(1, 2)
-        return near[0], near[1]
+    def near(self, window: int, used: int) -> "Near":
+        """What a token sees of the first ``used``: the last ``window``, or as many as there are."""
+        columns = slice(max(0, used - window), used)
+        keys, values = self.both[..., columns, :].flatten(1, 2)
+        return Near(keys, values, None if self.off is None else self.off[..., columns])
+
+
+class Near(NamedTuple):
+    """Keys and values that a token may see, ``[H * B, n, D]``, and which of them are off, ``[H * B, 1, n]``."""
+
+    keys: Tensor
+    values: Tensor
+    off: Tensor | None
 
 
 class Passed(NamedTuple):
@@ -130,16 +149,16 @@ class Reader:
         """
         shared, size = self.shared, x.shape[-1:]
         window, num_heads, width = shared.relative.shape
-        keys, values = columns.seen(window)
-        relative = shared.relative[window - keys.shape[1] :].permute(1, 2, 0)
+        near = columns.near(window, columns.used)
+        relative = shared.relative[window - near.keys.shape[1] :].permute(1, 2, 0)
         passed, levels = [], [x]
         for weights, products, masks in zip(
             self.layers, self.products, dropped or (Dropped(),) * len(self.layers), strict=True
         ):
             query, out, inner, outer = products
             q = query(torch.layer_norm(x, size, shared.norm, shared.norm_bias, NORM_EPS))
-            probs = attention(*queries(q, self.offsets), keys, relative)
-            attended = torch.bmm(probs, values).view(num_heads, len(x), width).transpose(0, 1).flatten(1)
+            probs = attention(*queries(q, self.offsets), near, relative)
+            attended = torch.bmm(probs, near.values).view(num_heads, len(x), width).transpose(0, 1).flatten(1)
             middle = x + kept(out(attended), masks.attended)
             normed = torch.layer_norm(middle, size, weights.norm, weights.norm_bias, NORM_EPS)
             hidden = kept(inner(normed).relu_(), masks.inner)
@@ -168,12 +187,16 @@ def queries(
 def attention(
     content: Float[Tensor, "H B D"],
     place: Float[Tensor, "H B D"],
-    keys: Float[Tensor, "HB n D"],
+    near: Near,
     relative: Float[Tensor, "H D n"],
 ) -> Float[Tensor, "HB 1 n"]:
     """How much of each memory a token sees; nothing where there is none."""
-    scores = torch.bmm(place, relative).view(len(keys), 1, -1)
-    return torch.baddbmm(scores, content.flatten(0, 1)[:, None], keys.transpose(1, 2)).softmax(-1)
+    scores = torch.bmm(place, relative).view(len(near.keys), 1, -1)
+    scores = torch.baddbmm(scores, content.flatten(0, 1)[:, None], near.keys.transpose(1, 2))
+    if near.off is None:
+        return scores.softmax(-1)
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(near.off, lowest).softmax(-1).masked_fill(near.off, 0)
 
 
 def kept(x: Tensor, mask: Tensor | None) -> Tensor:

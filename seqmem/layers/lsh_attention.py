@@ -1,6 +1,6 @@
 """Reformer's attention: tokens see earlier tokens that hash as they do (Kitaev et al. 2020, section 2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -99,17 +99,23 @@ class LSHAttention(nn.Module):
         x: Float[Tensor, "B T d"],
         past: Float[Tensor, "B P d"] | HashedKeys,
         buckets: Int[Tensor, "B T H R"] | None = None,
+        valid: Bool[Tensor, "B P"] | None = None,
     ) -> tuple[Float[Tensor, "B T d"], HashedKeys]:
         """What the tokens see, and what they are seen as.
 
         Args:
             past: inputs of earlier tokens, or what they are seen as.
             buckets: of the tokens, found before in the same call.
+            valid: which of the earlier tokens take part; all when absent.
         """
         before = past if isinstance(past, HashedKeys) else self.hashed(past)[1]
         q, present = self.hashed(x, buckets)
+        num_buckets = self.num_buckets
+        if valid is not None:  # the others lie in a bucket of their own, which no query is in
+            before = replace(before, buckets=before.buckets.masked_fill(~valid[..., None, None], num_buckets))
+            num_buckets += 1
         seen = before.then(present)
-        chunks = Chunks.of(seen.buckets, self.num_buckets, self.chunk_len)
+        chunks = Chunks.of(seen.buckets, num_buckets, self.chunk_len)
         num_in_chunks = self.num_hashes * chunks.count * 2 * self.chunk_len**2
         all_cost_less = x.shape[1] * seen.keys.shape[1] <= CHUNKED_COST * num_in_chunks
         out, lse = (self._through_all if all_cost_less else self._through_chunks)(q, seen, chunks)

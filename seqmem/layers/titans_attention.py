@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from seqmem.layers.window import WindowAttention
@@ -46,15 +46,22 @@ class TitansAttention(WindowAttention):
         self,
         x: Float[Tensor, "B T d"],
         past: Tensor,
+        valid: Bool[Tensor, "B P"] | None,
         relative: Float[Tensor, "C H D"],
         persistent: Float[Tensor, "P d"],
     ) -> tuple[Seen, Tensor]:
         """What is seen of tokens and persistent vectors, and what x leaves; arguments are those of :meth:`forward`."""
-        q, k, v, _, left = self.operands(x, past)
+        q, k, v, valid, left = self.operands(x, past, valid)
         content, places = q + self.u, q + self.v
         parts = [
             self.ops.attend(
-                content, k, v, self.band, rel=(places, relative), **dropping(self.dropout, self.training, x.device)
+                content,
+                k,
+                v,
+                self.band,
+                valid=valid,
+                rel=(places, relative),
+                **dropping(self.dropout, self.training, x.device),
             )
         ]
         if len(persistent):

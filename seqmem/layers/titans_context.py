@@ -58,14 +58,15 @@ class SegmentMixer(TitansMixer):
 
     def seen(self, x: Float[Tensor, "B n c d"], state: Any) -> tuple[Seen, WindowState]:
         """What tokens see of each other and of the persistent vectors; segments are rows, side by side."""
-        past = state.window.past.repeat_interleave(x.shape[1], 0)
-        return self.window.tokens(x.flatten(0, 1), replace(state.window, past=past), self.persistent)
+        count = x.shape[1]
+        rows = state.window.map(lambda tensor: tensor.repeat_interleave(count, 0), ("past", "filled"))
+        return self.window.tokens(x.flatten(0, 1), rows, self.persistent)
 
     def after(self, state: Any, window: WindowState, length: int) -> Any:
         """The state after so many tokens of a segment; at its end nothing of the window is left."""
         if state.position + length < self.window.attention.window:
             return replace(state, window=window, position=state.position + length)
-        return replace(state, window=replace(state.window, past=state.window.past[:, :0]), position=0)
+        return replace(state, window=state.window.emptied(), position=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
@@ -38,6 +38,11 @@ class ModelConfig(BaseModel):
     @property
     def unroll_len(self) -> int:
         """Tokens of one training call, through which gradients flow."""
+        return self.segment_len
+
+    @property
+    def period(self) -> int:
+        """Tokens after which all that counts tokens stands as at the first one, so that a row may begin anew there."""
         return self.segment_len
 
     @property
@@ -104,6 +109,14 @@ class CausalModel(Model):
     def init_state(self, batch_size: int) -> State:
         """The state before the first token, on the model's device and in its dtype."""
         raise NotImplementedError
+
+    def renew(self, state: State, rows: Bool[Tensor, "B"]) -> State:
+        """``state`` with the marked rows as before their first token, the others as they are.
+
+        Args:
+            state: after a multiple of ``config.period`` tokens; not for generation.
+        """
+        return state.renew(rows, self.init_state(len(rows)))
 
     def generation_state(self, state: State) -> State:
         """A state for the same position under which single tokens are cheap; valid while the weights stay fixed."""

@@ -45,11 +45,13 @@ class FeedbackState(State):
     Args:
         past: oldest first, at most ``mem_len``, ``[B, P, d]``. For generation, the keys and values that they give to
             all layers, ``[B, P, 2, H, D]``.
+        filled: how many of the last tokens left one that is to be seen, int64 ``[B]``.
         position: tokens seen so far.
         relative: for generation, the distances' positions ``[C, H, D]``; empty otherwise.
     """
 
     past: Tensor
+    filled: Tensor
     position: int
     relative: tuple[Tensor, ...] = ()
 
@@ -128,7 +130,9 @@ class Feedback(CausalModel):
         self.head.reset_parameters(std)
 
     def init_state(self, batch_size: int) -> FeedbackState:
-        return FeedbackState(self.head.weight.new_zeros(batch_size, 0, self.config.d_model), 0)
+        like = self.head.weight
+        filled = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
+        return FeedbackState(like.new_zeros(batch_size, 0, self.config.d_model), filled, 0)
 
     @torch.no_grad()
     def generation_state(self, state: State) -> FeedbackState:
@@ -150,10 +154,9 @@ class Feedback(CausalModel):
             step = FeedbackStep(self, state)
             return Output(torch.stack([step(token) for token in inputs.unbind(1)], 1), step.state)
         x = self.dropout(self.head.embed(inputs))
-        hidden, memories = self.layers(x, state.past, self.config.mem_len)
+        hidden, memories = self.layers(x, state.past, state.filled, self.config.mem_len)
         past = torch.cat([state.past, memories], 1)[:, -self.config.mem_len :]
-        state = replace(state, past=past, position=state.position + inputs.shape[1])
-        return Output(self.hidden(hidden), state)
+        return Output(self.hidden(hidden), _after(state, past, inputs.shape[1]))
 
     def hidden(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """What the head takes, of the last layer's output."""
@@ -171,22 +174,27 @@ class FeedbackStep:
         self._model = model
         self._begin = state
         self._reader = model.layers.reader(state.relative[0])
-        self._columns = Columns.of(state.past, model.config.mem_len)
+        self._columns = Columns.of(state.past, state.filled, model.config.mem_len)
         self._num_read = 0
 
     @property
     def state(self) -> FeedbackState:
         """The generation state after the tokens so far; later tokens leave it as it is."""
         past = self._columns.newest(self._model.config.mem_len).clone()
-        return replace(self._begin, past=past, position=self._begin.position + self._num_read)
+        return _after(self._begin, past, self._num_read)
 
     @torch.no_grad()
     def __call__(self, tokens: Int[Tensor, "B"]) -> Float[Tensor, "B d"]:
         mem_len = self._model.config.mem_len
         if not self._columns.room:
-            self._columns = Columns.of(self._columns.newest(mem_len), mem_len)
+            self._columns = Columns.of(self._columns.newest(mem_len), self._begin.filled + self._num_read, mem_len)
         x = self._model.dropout(self._model.head.embed(tokens))
         self._num_read += 1
         with suspended(x):
             passed, _ = self._reader(x, self._columns)
         return self._model.hidden(passed[-1].output)
+
+
+def _after(state: FeedbackState, past: Tensor, num_tokens: int) -> FeedbackState:
+    """The state after so many tokens more."""
+    return replace(state, past=past, filled=state.filled + num_tokens, position=state.position + num_tokens)

@@ -1,11 +1,12 @@
 """Reformer (Kitaev et al. 2020, arXiv 2001.04451)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from seqmem.layers.vocabulary import TiedSoftmax
 from seqmem.models.base import CausalModel, ModelConfig, Output, split_at_borders
 from seqmem.models.mixing import MixingConfig
 from seqmem.ops import Ops
-from seqmem.state import State
+from seqmem.state import State, newest
 
 FEED_FORWARD_TOKENS = 1024
 """Tokens of a text that a feed-forward layer takes at a time where gradients are wanted."""
@@ -44,6 +45,10 @@ class ReformerConfig(MixingConfig):
         return self
 
     @property
+    def period(self) -> int:
+        return math.lcm(self.segment_len, self.turnover)
+
+    @property
     def turnover(self) -> int:
         return self.segment_len + self.mem_len
 
@@ -59,10 +64,12 @@ class ReformerState(State):
     Args:
         past: for each layer, of the memory and of the unfinished segment, what attention was given, ``[B, P, d]``, or
             for generation what it made of that.
+        filled: how many of the last tokens are to be seen, int64 ``[B]``.
         position: tokens seen so far.
     """
 
     past: tuple[Tensor | HashedKeys, ...]
+    filled: Tensor
     position: int
 
 
@@ -88,6 +95,7 @@ class Reading:
 
     Args:
         past: what the block saw in the calls before.
+        valid: which of that is to be seen, ``[B, P]``.
         num_kept: how many of the last tokens later calls see.
 
     Attributes:
@@ -96,8 +104,8 @@ class Reading:
 
     left: Tensor | HashedKeys
 
-    def __init__(self, block: ReformerBlock, past: Tensor | HashedKeys, num_kept: int):
-        self._block, self._past, self._num_kept = block, past, num_kept
+    def __init__(self, block: ReformerBlock, past: Tensor | HashedKeys, valid: Bool[Tensor, "B P"], num_kept: int):
+        self._block, self._past, self._valid, self._num_kept = block, past, valid, num_kept
         self._buckets: Tensor | None = None
 
     def branches(self) -> tuple[Branch, Branch]:
@@ -110,7 +118,7 @@ class Reading:
 
     def _attend(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
         x = self._block.norm(x)
-        out, present = self._block.attention(x, self._past, self._buckets)
+        out, present = self._block.attention(x, self._past, self._buckets, self._valid)
         if self._buckets is None:
             self._buckets = present.buckets
             self.left = self._newest(x.detach(), present)
@@ -217,7 +225,8 @@ class Reformer(CausalModel):
 
     def init_state(self, batch_size: int) -> ReformerState:
         nothing = self.head.weight.new_zeros(batch_size, 0, self.config.d_model)
-        return ReformerState((nothing,) * self.config.num_layers, 0)
+        filled = torch.zeros(batch_size, dtype=torch.int64, device=nothing.device)
+        return ReformerState((nothing,) * self.config.num_layers, filled, 0)
 
     @torch.no_grad()
     def generation_state(self, state: State) -> ReformerState:
@@ -251,7 +260,11 @@ class Reformer(CausalModel):
         position = state.position + inputs.shape[1]
         num_kept = self.config.mem_len + position % self.config.segment_len
         layers = zip(self._blocks(), state.past, strict=True)
-        readings = [Reading(block, past, num_kept) for block, past in layers]
+        valid = newest(
+            state.filled, min(state.position, self.config.mem_len + state.position % self.config.segment_len)
+        )
+        readings = [Reading(block, past, valid, num_kept) for block, past in layers]
         branches = [branch for reading in readings for branch in reading.branches()]
         a, b = reversible(branches, self.dropout(self.embed(inputs, state.position)))
-        return (a + b) / 2, ReformerState(tuple(reading.left for reading in readings), position)
+        left = tuple(reading.left for reading in readings)
+        return (a + b) / 2, ReformerState(left, state.filled + inputs.shape[1], position)

@@ -1,5 +1,6 @@
 """Titans (Behrouz, Zhong and Mirrokni 2025, arXiv 2501.00663): memory alone, and with attention."""
 
+import math
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -29,6 +30,10 @@ class TitansConfig(MixingConfig):
                 f"d_model = {self.d_model} is not a multiple of memory.num_heads = {self.memory.num_heads}"
             )
         return self
+
+    @property
+    def period(self) -> int:
+        return math.lcm(self.segment_len, self.memory.chunk_len)
 
     @property
     def memory_note(self) -> str:

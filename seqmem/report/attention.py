@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from seqmem.data.stream import evaluation_segments
-from seqmem.data.vocabulary import TokenArray
+from seqmem.data.documents import Documents
+from seqmem.data.reading import Rows
 from seqmem.errors import SeqmemError
 from seqmem.models.segmented import SegmentedTransformer
 from seqmem.ops import bind
@@ -42,27 +42,28 @@ def attention_mass(run: RunRecord) -> Mass | None:
         return None
     model = at_eval_lengths(trained, run.recipe.eval)
     vocabulary, corpus = read_data(run.path, run.recipe)
-    return measure(model, corpus.splits["validation"], vocabulary.bos_ids[0], f"run '{run.path}'")
+    return measure(model, Documents.of(corpus, "validation", vocabulary), f"run '{run.path}'")
 
 
 @torch.no_grad()
-def measure(model: SegmentedTransformer, tokens: TokenArray, bos_id: int, where: str) -> Mass:
+def measure(model: SegmentedTransformer, documents: Documents, where: str) -> Mass:
     """Average of ``model.attention_mass`` over the segments after memory has filled, at most :data:`NUM_SEGMENTS`.
 
     Args:
         model: in eval mode.
-        tokens: ``[N]`` ids.
-        bos_id: of the vocabulary.
+        documents: what is read.
         where: what to call the model in an error.
     """
     segment_len, to_fill = model.config.segment_len, model.config.turnover
-    num_streams = min(NUM_STREAMS, len(tokens) // (to_fill + 2 * segment_len))
+    num_tokens = len(documents.tokens)
+    num_streams = min(NUM_STREAMS, num_tokens // (to_fill + 2 * segment_len))
     if not num_streams:
-        raise SeqmemError(f"{where}: {len(tokens)} validation tokens do not fill its memory; give it a longer text")
+        raise SeqmemError(f"{where}: {num_tokens} validation tokens do not fill its memory; give it a longer text")
     device = next(model.parameters()).device
     state = model.init_state(num_streams)
     found: list[Mass] = []
-    for index, (inputs, _, _) in enumerate(evaluation_segments(tokens, num_streams, segment_len, bos_id)):
+    for index, read in enumerate(Rows.end_to_end(documents, num_streams).segments(segment_len)):
+        inputs = read.inputs
         if inputs.shape[1] < segment_len or len(found) == NUM_SEGMENTS:
             break
         if index * segment_len >= to_fill:

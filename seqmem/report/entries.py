@@ -85,6 +85,7 @@ def _protocol(recipe: Recipe) -> dict[str, object]:
         "data": recipe.data,
         **({"codec": recipe.codec} if recipe.codec else {"tokenizer": recipe.tokenizer}),
         "eval.batch_size": recipe.eval.batch_size,
+        "eval.at_document_end": recipe.at_document_end_in_eval,
         "train.num_threads": recipe.train.num_threads,
     }
 

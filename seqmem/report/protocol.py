@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from seqmem.config import Recipe
 from seqmem.report.campaign import Job, num_at_once, train_all
 from seqmem.report.comparison import Budget, Comparison, common_budget
 from seqmem.report.entries import Entry, check_comparable, check_same_text, group_by_seed
@@ -111,9 +112,14 @@ def _publish(comparison: Comparison, out: Path, console: Console) -> None:
 def _text(run: RunRecord) -> str:
     """What a run's text or sounds are, and how the run is measured on it."""
     _, corpus = read_data(run.path, run.recipe)
-    num_streams = run.recipe.eval.batch_size
-    streams = f"{num_streams} stream{'s' * (num_streams > 1)}"
-    return f"{corpus.note.rstrip('.')}. The validation split is read whole, in {streams}, with memory carried along."
+    return f"{corpus.note.rstrip('.')}. The validation split is read whole, {_way_of_reading(run.recipe)}."
+
+
+def _way_of_reading(recipe: Recipe) -> str:
+    if recipe.at_document_end_in_eval == "reset":
+        return "every document from an empty memory"
+    num_streams = recipe.eval.batch_size
+    return f"in {num_streams} stream{'s' * (num_streams > 1)}, with memory carried along"
 
 
 def _jobs(plan: Plan, budget: Budget, speeds: Mapping[str, Speed], out: Path) -> list[Job]:

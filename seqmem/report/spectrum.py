@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqmem.data.stream import evaluation_segments
-from seqmem.data.vocabulary import TokenArray
+from seqmem.data.documents import Documents
+from seqmem.data.reading import Rows
 from seqmem.errors import SeqmemError
 from seqmem.models.base import CausalModel
 from seqmem.ops import bind
@@ -61,27 +61,28 @@ def attention_spectrum(run: RunRecord) -> Spectrum:
         raise SeqmemError(f"run '{run.path}' trained an encoder; spectra are of causal models, name such a run")
     model = at_eval_lengths(trained, run.recipe.eval)
     vocabulary, corpus = read_data(run.path, run.recipe)
-    return measure(model, ops, corpus.splits["validation"], vocabulary.bos_ids[0], f"run '{run.path}'")
+    return measure(model, ops, Documents.of(corpus, "validation", vocabulary), f"run '{run.path}'")
 
 
 @torch.no_grad()
-def measure(model: CausalModel, ops: SpectrumOps, tokens: TokenArray, bos_id: int, where: str) -> Spectrum:
+def measure(model: CausalModel, ops: SpectrumOps, documents: Documents, where: str) -> Spectrum:
     """Averages over :data:`NUM_SEGMENTS` segments of :data:`NUM_STREAMS` streams, or of as many as there are.
 
     Args:
         model: in eval mode, computing with ``ops``.
-        tokens: ``[N]`` ids.
-        bos_id: of the vocabulary.
+        documents: what is read.
         where: what to call the model in an error.
     """
     segment_len = model.config.unroll_len
     to_fill = -(-model.config.turnover // segment_len) * segment_len
-    num_streams = min(NUM_STREAMS, (len(tokens) - 1) // (to_fill + segment_len))
+    num_tokens = len(documents.tokens)
+    num_streams = min(NUM_STREAMS, (num_tokens - 1) // (to_fill + segment_len))
     if not num_streams:
-        raise SeqmemError(f"{where}: {len(tokens)} validation tokens do not fill its memory; give it a longer text")
+        raise SeqmemError(f"{where}: {num_tokens} validation tokens do not fill its memory; give it a longer text")
     num_layers = follow(model, ops)
     device, state = next(model.parameters()).device, model.init_state(num_streams)
-    for index, (inputs, _, _) in enumerate(evaluation_segments(tokens, num_streams, segment_len, bos_id)):
+    for index, read in enumerate(Rows.end_to_end(documents, num_streams).segments(segment_len)):
+        inputs = read.inputs
         if inputs.shape[1] < segment_len or index == to_fill // segment_len + NUM_SEGMENTS:
             break
         if index == to_fill // segment_len:

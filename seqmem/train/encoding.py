@@ -44,7 +44,8 @@ def measuring(model: torch.nn.Module) -> Iterator[torch.device]:
 
 def refuse_segments(config: EvalConfig, windows: tuple[int, int] | None) -> None:
     """Refuse what says how a causal model is to be measured."""
-    given = [f"eval.{name}" for name in ("segment_len", "mem_len", "cmem_len") if getattr(config, name) is not None]
+    names = ("segment_len", "mem_len", "cmem_len", "at_document_end")
+    given = [f"eval.{name}" for name in names if getattr(config, name) is not None]
     if given or windows:
         raise SeqmemError(f"{(given or ['overlapping windows'])[0]}: an encoder reads whole texts; leave it out")
 

@@ -2,10 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from seqmem.config import AtDocumentEnd
+from seqmem.data.download.counts import WORDS, official_split
 from seqmem.data.linear_prediction import Baselines
+from seqmem.train.breakdown import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,10 @@ class Measurement(ABC):
     def rows(self) -> dict[str, str]:
         """What :meth:`table` says, by its headings."""
 
+    def tables(self) -> str:
+        """The measures in more detail."""
+        return ""
+
     def to_json(self) -> dict[str, Any]:
         """The measures, then what they were computed from."""
         return {**self.measures(), **asdict(self)}
@@ -49,18 +57,28 @@ class Evaluation(Measurement):
     Attributes:
         total_nats: negative log-likelihood of all of it.
         num_tokens: scored tokens; what begins a document is not scored.
+        num_documents: texts or recordings.
         lengths: segment and memory, of those that the model has.
         memory: what is carried from segment to segment, in words.
-        num_streams: contiguous parts read side by side, each starting with empty memory.
+        at_document_end: what becomes of that there.
+        num_streams: read side by side; where memory is carried on, each starts with an empty one.
         windows: context and stride, where windows that overlap were read instead.
+        by_position: nats a token by how many tokens of its own document are before it.
+        by_position_in_window: by how many tokens of its window are, where windows were read.
+        by_word_frequency: nats a word by how often it occurs in the training text, where that was counted.
     """
 
     total_nats: float
     num_tokens: int
+    num_documents: int
     lengths: dict[str, Any]
     memory: str
+    at_document_end: AtDocumentEnd
     num_streams: int
-    windows: tuple[int, int] | None = None
+    windows: tuple[int, int] | None
+    by_position: list[Share]
+    by_position_in_window: list[Share] | None
+    by_word_frequency: list[Share] | None
 
     @property
     def nats_per_token(self) -> float:
@@ -71,11 +89,22 @@ class Evaluation(Measurement):
         """What the model could see, in words."""
         if self.windows:
             context, stride = self.windows
-            return f"overlapping windows of {context} tokens, {stride} apart, each begun without memory"
-        return (
-            f"segments of {self.lengths['segment_len']} tokens, {self.memory} carried from segment to segment; "
-            f"{self.num_streams} stream{'s' * (self.num_streams > 1)}"
-        )
+            alone = ", none with more than one document" if self.at_document_end == "reset" else ""
+            return f"overlapping windows of {context} tokens, {stride} apart, each begun without memory{alone}"
+        segments = f"segments of {self.lengths['segment_len']} tokens, {self.memory} carried from segment to segment"
+        if self.at_document_end == "reset":
+            return f"{segments}, reset at a document's end"
+        streams = f"{self.num_streams} stream{'s' * (self.num_streams > 1)}"
+        return f"{segments} and from document to document; {streams}"
+
+    def tables(self) -> str:
+        """Where the nats come from: places of tokens, and words."""
+        tables = {
+            "tokens of the document before it, nats/token": self.by_position,
+            "tokens of the window before it, nats/token": self.by_position_in_window,
+            "times its word is in the training text, nats/word": self.by_word_frequency,
+        }
+        return "\n\n".join(_listed(heading, shares) for heading, shares in tables.items() if shares)
 
     def measures(self) -> dict[str, float | None]:
         return {"nats_per_token": self.nats_per_token}
@@ -84,7 +113,11 @@ class Evaluation(Measurement):
         return f"{self.nats_per_token:.4f} nats/token"
 
     def rows(self) -> dict[str, str]:
-        return {"text": self.text, "nats/token": f"{self.nats_per_token:.4f} ({self.num_tokens:,} tokens)"}
+        return {
+            "text": self.text,
+            "documents": f"{self.num_documents:,}",
+            "nats/token": f"{self.nats_per_token:.4f} ({self.num_tokens:,} tokens)",
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The measures, then what they were computed from, every length under its own name."""
@@ -101,6 +134,8 @@ class TextEvaluation(Evaluation):
         num_bytes: UTF-8 bytes of the text.
         num_words: whitespace words of the text.
         tokenizer_hash: of the tokenizer's model.
+
+    Texts that are a split of PG-19 are measured by its official number of words.
     """
 
     num_bytes: int
@@ -112,9 +147,16 @@ class TextEvaluation(Evaluation):
         return self.total_nats / math.log(2) / self.num_bytes
 
     @property
+    def denominator(self) -> tuple[int, str]:
+        """The number of words that perplexity is by, and what they are."""
+        if split := official_split(self.num_documents, self.num_words):
+            return WORDS[split], f"official PG-19 {split} words"
+        return self.num_words, "whitespace words"
+
+    @property
     def word_perplexity(self) -> float:
-        """``exp(total nats / whitespace words)``, which no tokenization changes; infinite beyond float64."""
-        nats_per_word = self.total_nats / self.num_words
+        """``exp(total nats / words)``, which no tokenization changes; infinite beyond float64."""
+        nats_per_word = self.total_nats / self.denominator[0]
         return math.exp(nats_per_word) if nats_per_word < 709 else math.inf
 
     def measures(self) -> dict[str, float | None]:
@@ -130,11 +172,16 @@ class TextEvaluation(Evaluation):
             f"{super().summary()}  {self.bits_per_byte:.4f} bits/byte  word-level perplexity {self.word_perplexity:.2f}"
         )
 
+    def to_json(self) -> dict[str, Any]:
+        number, words = self.denominator
+        return {**super().to_json(), "word_perplexity_divides_by": {"number": number, "of": words}}
+
     def rows(self) -> dict[str, str]:
+        number, words = self.denominator
         return {
             **super().rows(),
             "bits/byte": f"{self.bits_per_byte:.4f} ({self.num_bytes:,} bytes)",
-            "word-level perplexity": f"{self.word_perplexity:.2f} (total nats / {self.num_words:,} whitespace words)",
+            "word-level perplexity": f"{self.word_perplexity:.2f} (total nats / {number:,} {words})",
             "context": self.context,
             "tokenizer": self.tokenizer_hash,
         }
@@ -173,3 +220,10 @@ class AudioEvaluation(Evaluation):
             "codec": ", ".join(f"{name} {value}" for name, value in self.codec.items()),
         }
         return rows | ({"to beat": str(self.baselines)} if self.baselines else {})
+
+
+def _listed(heading: str, shares: Sequence[Share]) -> str:
+    """A table of nats: what they are of, how much, how many of it."""
+    width = max(len(share.of) for share in shares)
+    lines = (f"  {share.of:<{width}}  {share.nats:>8.4f}  ({share.count:,})" for share in shares)
+    return "\n".join([heading, *lines])

@@ -15,6 +15,7 @@ from seqmem.data.segments import Segments
 from seqmem.data.shuffle import generator
 from seqmem.data.tokens import Tokens
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.word_frequency import WordCounts
 from seqmem.errors import SeqmemError
 from seqmem.models.encoder import Encoder, EncoderConfig
 from seqmem.state import State
@@ -72,6 +73,7 @@ class MaskedToken(EncoderObjective[Encoder]):
         config: EvalConfig,
         text: str,
         windows: tuple[int, int] | None = None,
+        words: WordCounts | None = None,
     ) -> MaskedEvaluation:
         """Masks are the same whenever a split is measured, by whatever run and in batches of whatever size."""
         refuse_segments(config, windows)

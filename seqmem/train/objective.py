@@ -10,6 +10,7 @@ from torch import Tensor
 from seqmem.config import EvalConfig, Recipe, TrainConfig
 from seqmem.data.tokens import Tokens
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.word_frequency import WordCounts
 from seqmem.models.model import Model
 from seqmem.models.registry import Registry
 from seqmem.ops import Ops
@@ -23,9 +24,14 @@ Batch = tuple[Tensor, ...]
 
 
 class Batches(Protocol):
-    """Training batches without end, the same ones again from the same ``cursor``."""
+    """Training batches without end, the same ones again from the same ``cursor``.
+
+    Attributes:
+        period: with an empty memory one begins at a cursor that is a multiple of it.
+    """
 
     cursor: int
+    period: int
 
     def next(self) -> Batch:
         """The next batch, on the CPU."""
@@ -91,6 +97,14 @@ class Objective(ABC, Generic[M]):
         """How many losses there are for each unit that they are also told by, as ``bits_per_UNIT``."""
         return {}
 
+    def about(self, batches: Any) -> dict[str, str]:
+        """What a run is told of its batches, by heading."""
+        return {}
+
+    def texts(self, batch: Batch) -> Tensor:
+        """Rows of a batch ``[B, T]`` that are text and nothing else."""
+        return batch[0]
+
     def validate(self, model: M, tokens: Tokens, vocabulary: Vocabulary, config: EvalConfig) -> Measurement:
         """Measure ``model`` between steps."""
         return self.evaluate(model, tokens, vocabulary, "validation", config, "validation split")
@@ -105,12 +119,14 @@ class Objective(ABC, Generic[M]):
         config: EvalConfig,
         text: str,
         windows: tuple[int, int] | None = None,
+        words: WordCounts | None = None,
     ) -> Measurement:
         """Measure ``model``, in any mode, on a split.
 
         Args:
             text: what the split is, for the report.
             windows: context and stride, where windows that overlap are to be read.
+            words: of the training text, where causal models are to be told by them.
 
         Raises:
             SeqmemError: nothing to measure, or ``config`` or ``windows`` has what the model has not.
@@ -126,7 +142,7 @@ def objective_of(recipe: Recipe) -> Objective[Any]:
     for section, place in _BY_SECTION.items():
         if settings := getattr(recipe, section):
             return _class(place)(settings)
-    return _class("next_token:NextToken")()
+    return _class("next_token:NextToken")(recipe.train.at_document_end)
 
 
 _BY_SECTION = {"masking": "masked_token:MaskedToken", "task": "task:Task", "recall": "recall:Recall"}

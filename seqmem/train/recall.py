@@ -16,6 +16,7 @@ from seqmem.data.puzzles import KINDS
 from seqmem.data.recall import RecallBatches, Sequences
 from seqmem.data.tokens import Tokens
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.word_frequency import WordCounts
 from seqmem.errors import SeqmemError
 from seqmem.models import MODELS
 from seqmem.models.base import CausalModel, ModelConfig
@@ -86,10 +87,13 @@ class Recall(Objective[CausalModel]):
         config: EvalConfig,
         text: str,
         windows: tuple[int, int] | None = None,
+        words: WordCounts | None = None,
     ) -> RecallEvaluation:
         """Sequences are the same whenever a split is measured; they are read segment by segment, memory carried."""
         if windows:
             raise SeqmemError("overlapping windows: recall is measured with what memory carries; leave them out")
+        if config.at_document_end:
+            raise SeqmemError("eval.at_document_end: sequences of recall share nothing as it is; leave it out")
         recall, sequences = self._recall, self._sequences(tokens, split)
         model = at_eval_lengths(model, config)
         shares = []

@@ -62,7 +62,7 @@ class Session(Generic[M]):
         self.optimizer = build_optimizer(model, config)
         self.counters = Counters(torch.get_num_threads())
         self.device = next(model.parameters()).device
-        self._batches = batches
+        self.batches = batches
         self._config = config
         self._objective = objective
         self._memory = self._objective.init_state(model, config.batch_size)
@@ -86,16 +86,16 @@ class Session(Generic[M]):
             batches, config: as above.
         """
         self.model = model.train()
-        self._batches = batches
-        self._batches.cursor = self.counters.cursor
+        self.batches = batches
+        self.batches.cursor = self.counters.cursor - self.counters.cursor % batches.period
         self._config = config
         self._memory = self._objective.init_state(model, config.batch_size)
 
     def begin(self) -> None:
         """Before the first step of all: have the model set what is for a first batch to set; steps read it again."""
-        place = self._batches.cursor
+        place = self.batches.cursor
         profile(self.model, lambda: self._losses(self._next()))
-        self._batches.cursor = place
+        self.batches.cursor = place
 
     def step(self) -> dict[str, float]:
         """Train on the next batch; return the last update's norms: ``grad_norm``, and of what is clipped apart.
@@ -123,7 +123,7 @@ class Session(Generic[M]):
             self._update()
         self._memory = memory.detach()
 
-        counters.cursor = self._batches.cursor
+        counters.cursor = self.batches.cursor
         for name, value in values.items():
             counters.recent_losses.setdefault(name, []).append(value)
         elapsed = time.perf_counter() - start
@@ -132,7 +132,7 @@ class Session(Generic[M]):
         return counters.norms
 
     def _next(self) -> Batch:
-        return tuple(tensor.to(self.device) for tensor in self._batches.next())
+        return tuple(tensor.to(self.device) for tensor in self.batches.next())
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], State]:
         """A batch's losses, and the memory after it."""
@@ -144,8 +144,11 @@ class Session(Generic[M]):
         if self._bmi is None:
             return 0.0, {}
         assert isinstance(self.model, CausalModel)
+        texts = self._objective.texts(batch)
+        if len(texts) < 2:
+            return 0.0, {}
         with computing(self._config, self.device):
-            return self._bmi.losses(self.model, batch[0], self.counters.step)
+            return self._bmi.losses(self.model, texts, self.counters.step)
 
     def _update(self) -> None:
         """Change the weights by the gradient accumulated so far, each group of parameters clipped by its own norm."""
@@ -187,7 +190,7 @@ class Session(Generic[M]):
             self._restore_tensors(tensors)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise SeqmemError(f"{folder}: training cannot go on from here ({error}); remove this checkpoint") from None
-        self._batches.cursor = self.counters.cursor
+        self.batches.cursor = self.counters.cursor
         # The order of a sum depends on the number of threads, so the run keeps it unless told otherwise.
         torch.set_num_threads(self._config.num_threads or self.counters.num_threads)
         self.counters.num_threads = torch.get_num_threads()

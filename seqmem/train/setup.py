@@ -8,9 +8,9 @@ import torch
 from seqmem.config import Recipe
 from seqmem.data.codec import Codec
 from seqmem.data.corpus import load_corpus
+from seqmem.data.documents import Documents
 from seqmem.data.store.build import tokenized
 from seqmem.data.store.token_store import TokenStore
-from seqmem.data.stream import TokenStream
 from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizers import new_tokenizer
 from seqmem.data.tokens import Tokens, read_tokens, saved_tokens
@@ -53,7 +53,7 @@ def starting_point(recipe: Recipe, run_dir: Path, resume: bool) -> Path | None:
     same = {section: getattr(before, section) == getattr(recipe, section) for section in SECTIONS}
     same |= {
         f"train.{key}": getattr(before.train, key) == getattr(recipe.train, key)
-        for key in ("batch_size", "stages", "bmi")
+        for key in ("batch_size", "stages", "bmi", "at_document_end")
     }
     if changed := [name for name, is_same in same.items() if not is_same]:
         raise SeqmemError(
@@ -86,8 +86,7 @@ def _new_text(recipe: Recipe) -> tuple[TextVocabulary, TokenStore]:
     """A tokenizer trained on the corpus that it then encodes."""
     corpus = load_corpus(recipe.data, recipe.tokenizer.kind == "bytes")
     corpus.need("train", "validation")
-    texts = (piece.text for source in corpus.splits["train"] for piece in source.pieces())
-    tokenizer = new_tokenizer(texts, recipe.tokenizer)
+    tokenizer = new_tokenizer(corpus.splits["train"], recipe.tokenizer)
     return tokenizer, tokenized(corpus, tokenizer)
 
 
@@ -128,7 +127,7 @@ def new_session(recipe: Recipe, vocab_size: int, tokens: TokenArray, ops: Ops) -
     """The recipe's causal model before its first step on ``tokens [N]``, ids below ``vocab_size``."""
     objective = NextToken()
     model = _new_model(recipe, objective, objective.model_config(recipe, vocab_size), ops)
-    stream = TokenStream(tokens, recipe.train.batch_size, model.config.unroll_len)
+    stream = objective.stream(Documents.one(tokens), model.config, recipe.train.batch_size)
     session = Session(model, stream, recipe.train)
     session.begin()
     return session

@@ -16,6 +16,7 @@ from seqmem.config import EvalConfig, Recipe, TaskConfig, TrainConfig
 from seqmem.data.tasks import Example, Examples, TaskBatches
 from seqmem.data.tokens import Tokens
 from seqmem.data.vocabulary import Vocabulary
+from seqmem.data.word_frequency import WordCounts
 from seqmem.errors import SeqmemError
 from seqmem.layers.task_heads import ClassificationHead, SpanHead
 from seqmem.models import ENCODERS
@@ -97,6 +98,7 @@ class Task(EncoderObjective[Reader]):
         config: EvalConfig,
         text: str,
         windows: tuple[int, int] | None = None,
+        words: WordCounts | None = None,
     ) -> TaskEvaluation:
         """Examples are the same whenever a split is measured."""
         refuse_segments(config, windows)

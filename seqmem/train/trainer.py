@@ -78,6 +78,7 @@ class Trainer:
             "precision": self._recipe.train.precision,
             "run": f"{self._run_dir}, from step {session.counters.step} to {self._recipe.train.steps}",
         }
+        rows |= self._objective.about(session.batches)
         if len(self._stages) > 1:
             rows["stages"] = f"{len(self._stages)}; {self._stage}"
         if isinstance(self._corpus, AudioCorpus):

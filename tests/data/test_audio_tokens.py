@@ -9,7 +9,9 @@ import pytest
 from seqmem.config import CodecConfig
 from seqmem.data.audio_tokens import AudioCorpus, EncodedSamples
 from seqmem.data.codec import Codec
-from seqmem.data.stream import TokenStream, evaluation_segments
+from seqmem.data.documents import Documents, Laid
+from seqmem.data.reading import Rows
+from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
 
 KINDS = ("mu-law", "linear", "two-byte", "logistic-mixture")
@@ -45,13 +47,9 @@ def store(recordings: list[np.ndarray], sample_rate: int = 8000) -> SimpleNamesp
 @pytest.mark.parametrize(("batch_size", "segment_len"), [(1, 16), (3, 5), (2, 1000)])
 def test_every_token_of_every_recording_is_scored_once_and_no_start(kind: str, batch_size: int, segment_len: int):
     recordings = [SAMPLES[:20], np.zeros(7, np.int16), SAMPLES[20:23]]  # silence is scored like any other sound
-    corpus = AudioCorpus.build(store(recordings), codec(kind))
-    tokens, starts = corpus.splits["test"], corpus.starts["test"]
-    bos_id = codec(kind).bos_ids[0]
-    scored = [
-        targets[is_scored].numpy()
-        for _, targets, is_scored in evaluation_segments(tokens, batch_size, segment_len, bos_id, starts)
-    ]
+    documents = Documents.of(AudioCorpus.build(store(recordings), codec(kind)), "test", codec(kind))
+    segments = Rows.end_to_end(documents, batch_size).segments(segment_len)
+    scored = [read.targets[read.scored].numpy() for read in segments]
     expected = np.concatenate([codec(kind).encode(recording) for recording in recordings])
     if batch_size == 1:
         np.testing.assert_array_equal(np.concatenate(scored), expected)
@@ -61,13 +59,15 @@ def test_every_token_of_every_recording_is_scored_once_and_no_start(kind: str, b
 def test_start_tokens_are_those_of_silence():
     for kind in KINDS:
         corpus = AudioCorpus.build(store([SAMPLES[:5], SAMPLES[5:]]), codec(kind))
-        starts = corpus.splits["test"][corpus.starts["test"]]
-        np.testing.assert_array_equal(starts, codec(kind).bos_ids * 2)
+        starts = corpus.document_starts("test")[:, None] + np.arange(codec(kind).tokens_a_sample)
+        np.testing.assert_array_equal(corpus.splits["test"][starts.reshape(-1)], codec(kind).bos_ids * 2)
 
 
 def test_a_stream_reads_sounds_as_it_reads_text():
     whole = codec("mu-law").encode(SAMPLES)
-    of_sound, of_array = (TokenStream(tokens, 3, 8) for tokens in (EncodedSamples(SAMPLES, codec("mu-law")), whole))
+    of_sound, of_array = (
+        TokenStream(Laid(Documents.one(tokens)), 3, 8) for tokens in (EncodedSamples(SAMPLES, codec("mu-law")), whole)
+    )
     for _ in range(10):
         for mine, other in zip(of_sound.next(), of_array.next(), strict=True):
             assert mine.equal(other)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from seqmem.config import TrainConfig
+from seqmem.data.documents import Documents, Laid
 from seqmem.data.stream import TokenStream
 from seqmem.layers import adaptive_span as layer
 from seqmem.models import build_model, model_config
@@ -117,7 +118,7 @@ def test_shorter_spans_look_at_fewer_keys():
 def test_length_costs_and_training_keeps_spans_in_their_range():
     torch.manual_seed(0)
     model = build_model("adaptive-span/tiny", bind("pytorch"), **TINY, span_loss=0.5)
-    stream = TokenStream(torch.randint(0, 30, (500,)).numpy(), 2, 9)
+    stream = TokenStream(Laid(Documents.one(torch.randint(0, 30, (500,)).numpy())), 2, 9)
     session = Session(model, stream, TrainConfig(batch_size=2, lr=0.05, warmup_steps=0, grad_clip=10.0))
     for block in model.blocks:
         block.mixer.span.data.fill_(0.1)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from seqmem.models import MODELS as CAUSAL_MODELS
 from seqmem.models import build_model
 from seqmem.ops import Band, bind
 from seqmem.testing import check_state_law
@@ -194,3 +195,34 @@ def test_state_survives_saving(label):
     again = model.init_state(2).restore(state.tensors())
     assert again.position == 20
     assert torch.equal(model(ids[:, 20:], again).hidden, model(ids[:, 20:], state).hidden)
+
+
+@pytest.mark.parametrize("label", MODELS)
+def test_a_renewed_row_begins_anew_and_the_others_go_on(label):
+    """What it then says, and the gradient of that, is as from an empty memory, over as long as any memory reaches."""
+    model = make(label)
+    period = model.config.period
+    reach = max(model.config.turnover, 2 * model.config.segment_len)
+    before, after = tokens(-(-reach // period) * period, 3), tokens(reach + 5, 3).flip(1)
+    rows = torch.tensor([False, True, False])
+    state = model(before).state.detach()
+    renewed = model.renew(state, rows)
+    for name, tensor in renewed.select(~rows).tensors().items():
+        assert torch.equal(tensor, state.select(~rows).tensors()[name])
+    alone, went_on = model(after[rows]).hidden, model(after, state).hidden
+    for first in (renewed, model.generation_state(renewed)):
+        hidden = model(after, first).hidden
+        torch.testing.assert_close(hidden[rows], alone, rtol=0, atol=1e-9)
+        torch.testing.assert_close(hidden[~rows], went_on[~rows], rtol=0, atol=1e-9)
+    told = [hidden.square().sum() for hidden in (model(after, renewed).hidden[rows], alone)]
+    for found, wanted in zip(*(gradients(model, loss) for loss in told), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-9)
+
+
+def gradients(model, loss):
+    found = torch.autograd.grad(loss, [*model.parameters()], allow_unused=True)
+    return [torch.zeros(()) if gradient is None else gradient for gradient in found]
+
+
+def test_every_causal_model_is_here():
+    assert {label.partition(",")[0] for label in MODELS} == set(CAUSAL_MODELS)

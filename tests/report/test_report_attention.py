@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seqmem.data.documents import Documents
 from seqmem.errors import SeqmemError
 from seqmem.report import attention
 from seqmem.report.attention import buckets, draw_attention, measure
@@ -40,7 +41,9 @@ class Counting(nn.Module):
 
 def test_whole_segments_after_memory_has_filled_are_averaged():
     model = Counting()
-    mass = measure(model, np.arange(2 * 23), bos_id=-1, where="the model")  # two streams, the last segment too short
+    mass = measure(
+        model, Documents.one(np.arange(2 * 23)), where="the model"
+    )  # two streams, the last segment too short
     assert model.measured == [3, 4]
     assert mass[0]["memory"].tolist() == [2 * 3.5]
     assert mass[1]["memory"].tolist() == [-2 * 3.5]
@@ -50,13 +53,13 @@ def test_whole_segments_after_memory_has_filled_are_averaged():
 def test_a_long_text_is_sampled(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(attention, "NUM_SEGMENTS", 5)
     model = Counting()
-    measure(model, np.arange(10_000), bos_id=-1, where="the model")
+    measure(model, Documents.one(np.arange(10_000)), where="the model")
     assert model.measured == [3, 4, 5, 6, 7]
 
 
 def test_a_text_that_does_not_fill_memory_is_refused():
     with pytest.raises(SeqmemError, match="the model: 17 validation tokens do not fill its memory"):
-        measure(Counting(), np.arange(17), bos_id=-1, where="the model")
+        measure(Counting(), Documents.one(np.arange(17)), where="the model")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqmem.data.documents import Documents
 from seqmem.errors import SeqmemError
 from seqmem.models import MODELS, build_model
 from seqmem.ops import Band, Dense, bind
@@ -64,9 +65,9 @@ def test_models_that_attend_have_a_spectrum_a_layer(name):
     model = build_model(f"{name}/tiny", ops).eval()
     if name in ("linear-transformer", "performer", "titans-lmm"):
         with pytest.raises(SeqmemError, match="attends to nothing"):
-            measure(model, ops, text(3000), 0, "run 'x'")
+            measure(model, ops, Documents.one(text(3000)), "run 'x'")
         return
-    layers = measure(model, ops, text(3000), 0, "run 'x'")
+    layers = measure(model, ops, Documents.one(text(3000)), "run 'x'")
     assert 1 <= len(layers) <= model.config.num_layers
     for heads in layers:
         assert (np.diff(heads) >= -1e-12).all()
@@ -77,7 +78,7 @@ def test_the_average_is_over_segments_after_memory_has_filled():
     torch.manual_seed(0)
     ops = spectrum_ops()
     model = build_model("transformer-xl/tiny", ops).eval()
-    layers = measure(model, ops, text(5000), 0, "run 'x'")
+    layers = measure(model, ops, Documents.one(text(5000)), "run 'x'")
     assert all(len(found) == NUM_SEGMENTS for found in ops.found.values())
     for layer, heads in enumerate(layers):
         np.testing.assert_allclose(heads, torch.stack(ops.found[layer]).mean(0).numpy())
@@ -90,7 +91,7 @@ def test_the_average_is_over_segments_after_memory_has_filled():
 def test_without_attention_or_text_is_an_error(name, length, message):
     ops = spectrum_ops()
     with pytest.raises(SeqmemError, match=message):
-        measure(build_model(f"{name}/tiny", ops).eval(), ops, text(length), 0, "run 'x'")
+        measure(build_model(f"{name}/tiny", ops).eval(), ops, Documents.one(text(length)), "run 'x'")
 
 
 def test_figure_and_table(tmp_path):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqmem.config import BMIConfig, Recipe, TrainConfig
+from seqmem.data.documents import Documents, Laid
 from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
 from seqmem.models import MODELS, build_model
@@ -152,13 +153,13 @@ def session(**settings) -> Session:
     model = build_model("transformer-xl/tiny", bind("pytorch"), segment_len=16)
     text = np.random.default_rng(1).integers(0, 256, 500)
     training = TRAINING.model_copy(update={"bmi": BMIConfig(segment_len=4, hidden=6, **settings)})
-    return Session(model, TokenStream(text, 3, 16), training)
+    return Session(model, TokenStream(Laid(Documents.one(text)), 3, 16), training)
 
 
 def test_off_it_draws_and_adds_nothing(monkeypatch):
     monkeypatch.setattr(bmi, "pooled", None)  # whoever calls it fails
     runs = [session(), session(likelihood_weight=0.0, candidates=9)]
-    plain = Session(runs[0].model, TokenStream(np.arange(99), 3, 16), TRAINING)
+    plain = Session(runs[0].model, TokenStream(Laid(Documents.one(np.arange(99))), 3, 16), TRAINING)
     assert len(plain.optimizer.param_groups) == len(runs[1].optimizer.param_groups)
     for run in runs:
         assert set(run.step()) == {"grad_norm"}
@@ -204,7 +205,7 @@ def test_the_critic_learns_what_follows():
     model = build_model("lstm/tiny", bind("pytorch"))
     text = np.repeat(np.random.default_rng(0).integers(0, 256, 300), 16)
     training = TRAINING.model_copy(update={"batch_size": 8, "bmi": BMIConfig(weight=1.0, segment_len=4)})
-    run = Session(model, TokenStream(text, 8, 16), training)
+    run = Session(model, TokenStream(Laid(Documents.one(text)), 8, 16), training)
     for _ in range(60):
         run.step()
     found = run.take_recent()[0]["bmi/discrimination"]

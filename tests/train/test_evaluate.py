@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from seqmem.config import EvalConfig, TokenizerConfig
+from seqmem.data.documents import Documents
+from seqmem.data.sources.source import Text
+from seqmem.data.text_vocabulary import TextVocabulary
 from seqmem.data.tokenizer import Tokenizer
+from seqmem.data.tokenizers import new_tokenizer
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model
 from seqmem.models.base import CausalModel, ModelConfig, Output
@@ -29,10 +33,16 @@ DOCUMENTS = [
 ]
 
 
+def laid_out(tokenizer: TextVocabulary, tokens: np.ndarray | None = None) -> Documents:
+    """:data:`DOCUMENTS`, or those in ``tokens``."""
+    tokens = tokenizer.encode_documents(DOCUMENTS) if tokens is None else tokens
+    return Documents(tokens, np.flatnonzero(tokens == tokenizer.bos_id), tokenizer.bos_ids)
+
+
 class UnigramHead:
     """Gives a token the product of its bytes' probabilities: a tokenizer's choice of pieces cannot change a text's."""
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: TextVocabulary):
         counts = Counter("".join(DOCUMENTS).encode())
         spellings = (tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size))
         self._nll = torch.tensor(
@@ -45,7 +55,7 @@ class UnigramHead:
 
 
 class Unigram(CausalModel):
-    def __init__(self, tokenizer: Tokenizer, segment_len: int):
+    def __init__(self, tokenizer: TextVocabulary, segment_len: int):
         super().__init__()
         self.config = ModelConfig(vocab_size=tokenizer.vocab_size, segment_len=segment_len)
         self.head = UnigramHead(tokenizer)  # type: ignore[assignment]
@@ -64,18 +74,20 @@ def known_nats() -> float:
     return -sum(count * math.log(count / len(text)) for count in counts.values())
 
 
-@pytest.mark.parametrize(
-    "config", [TokenizerConfig(kind="unigram", vocab_size=281), TokenizerConfig(kind="bpe", vocab_size=300)]
-)
+@pytest.mark.parametrize(("kind", "vocab_size"), [("unigram", 281), ("bpe", 300), ("bytes", 257)])
 @pytest.mark.parametrize(("segment_len", "batch_size"), [(1, 1), (7, 1), (1000, 1), (7, 3)])
-def test_known_probabilities_whatever_the_tokens(config, segment_len, batch_size):
-    tokenizer = Tokenizer.train(DOCUMENTS, config)
-    tokens = tokenizer.encode_documents(DOCUMENTS)
-    evaluation = evaluate(Unigram(tokenizer, segment_len), tokens, tokenizer, batch_size=batch_size)
+@pytest.mark.parametrize("at_document_end", ["carry", "reset"])
+def test_known_probabilities_whatever_the_tokens(kind, vocab_size, segment_len, batch_size, at_document_end):
+    tokenizer = new_tokenizer([Text("", text) for text in DOCUMENTS], TokenizerConfig(kind=kind, vocab_size=vocab_size))
+    documents = laid_out(tokenizer)
+    evaluation = evaluate(
+        Unigram(tokenizer, segment_len), documents, tokenizer, batch_size=batch_size, at_document_end=at_document_end
+    )
     num_bytes = sum(len(document.encode()) for document in DOCUMENTS)
     num_words = sum(len(document.split()) for document in DOCUMENTS)
     assert (evaluation.num_bytes, evaluation.num_words) == (num_bytes, num_words)
-    assert evaluation.num_tokens == len(tokens) - len(DOCUMENTS)
+    assert evaluation.num_tokens == len(documents.tokens) - len(DOCUMENTS)
+    assert evaluation.num_documents == len(DOCUMENTS)
     assert evaluation.total_nats == pytest.approx(known_nats(), rel=1e-12)
     assert evaluation.bits_per_byte == pytest.approx(known_nats() / math.log(2) / num_bytes)
     assert evaluation.word_perplexity == pytest.approx(math.exp(known_nats() / num_words))
@@ -85,8 +97,7 @@ def test_known_probabilities_whatever_the_tokens(config, segment_len, batch_size
 @pytest.mark.parametrize("windows", [(1, 1), (7, 3), (64, 64), (1000, 10)])
 def test_overlapping_windows_score_the_same_text(windows):
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=281))
-    tokens = tokenizer.encode_documents(DOCUMENTS)
-    found = evaluate(Unigram(tokenizer, 7), tokens, tokenizer, batch_size=2, windows=windows)
+    found = evaluate(Unigram(tokenizer, 7), laid_out(tokenizer), tokenizer, batch_size=2, windows=windows)
     assert found.total_nats == pytest.approx(known_nats())
     assert found.context == f"overlapping windows of {windows[0]} tokens, {windows[1]} apart, each begun without memory"
     assert found.to_json()["windows"] == windows
@@ -96,11 +107,10 @@ def test_a_window_sees_what_a_stream_sees():
     """Windows of a model that sees 5 tokens give its likelihood under streams, as long as they overlap by as many."""
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=281))
-    tokens = tokenizer.encode_documents(DOCUMENTS)
     overrides = {"vocab_size": tokenizer.vocab_size, "window": 3, "dilation": 1, "segment_len": 6}
     model = build_model("longformer-lm/tiny", bind("pytorch"), **overrides).double()
     nats = [
-        evaluate(model, tokens, tokenizer, batch_size=size, windows=windows).total_nats
+        evaluate(model, laid_out(tokenizer), tokenizer, batch_size=size, windows=windows).total_nats
         for size, windows in ((1, None), (4, (12, 7)), (4, (12, 12)))
     ]
     assert nats[0] == pytest.approx(nats[1], rel=1e-12)
@@ -110,12 +120,12 @@ def test_a_window_sees_what_a_stream_sees():
 def test_empty_text_is_an_error():
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
     with pytest.raises(SeqmemError, match="'nothing' has no words"):
-        evaluate(Unigram(tokenizer, 4), np.array([], dtype=np.uint16), tokenizer, text="nothing")
+        evaluate(Unigram(tokenizer, 4), laid_out(tokenizer, np.array([], dtype=np.uint16)), tokenizer, text="nothing")
 
 
 def test_report_states_the_protocol():
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
-    evaluation = evaluate(Unigram(tokenizer, 4), tokenizer.encode_documents(DOCUMENTS), tokenizer, text="cats")
+    evaluation = evaluate(Unigram(tokenizer, 4), laid_out(tokenizer), tokenizer, text="cats")
     table = evaluation.table()
     for part in (
         "cats",
@@ -175,12 +185,11 @@ def test_every_layer_may_have_its_own_memory(run):
 
 def test_compressed_memory_may_have_another_size():
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
-    tokens = tokenizer.encode_documents(DOCUMENTS)
     model = build_model("compressive/tiny", bind(), vocab_size=tokenizer.vocab_size)
     nats = set()
     for cmem_len in (0, 4, [8, 4], 8):
         config = EvalConfig.model_validate({"segment_len": 8, "mem_len": 8, "cmem_len": cmem_len})
-        evaluation = evaluate(at_eval_lengths(model, config), tokens, tokenizer)
+        evaluation = evaluate(at_eval_lengths(model, config), laid_out(tokenizer), tokenizer)
         assert evaluation.lengths == {"segment_len": 8, "mem_len": 8, "cmem_len": cmem_len}
         assert evaluation.memory in evaluation.context
         nats.add(evaluation.total_nats)
@@ -207,13 +216,15 @@ def test_what_is_no_memory_length_is_one_message(key, value):
 def test_a_longer_text_takes_no_more_memory(tmp_path):
     tokenizer = Tokenizer.train(DOCUMENTS, TokenizerConfig(vocab_size=275))
     model = Unigram(tokenizer, segment_len=1000)
-    np.save(tmp_path / "tokens.npy", np.resize(tokenizer.encode_documents(DOCUMENTS), 200_000))
+    text = np.resize(tokenizer.encode(DOCUMENTS[0]), 200_000)
+    np.save(tmp_path / "tokens.npy", np.concatenate([np.full_like(text, tokenizer.bos_id, shape=1), text]))
     mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
-    evaluate(model, mapped[:2_000], tokenizer)  # makes what is made once and kept
+    evaluate(model, laid_out(tokenizer, mapped[:2_000]), tokenizer)  # makes what is made once and kept
     peaks = []
     for num_tokens in (20_000, 200_000):
+        documents = laid_out(tokenizer, mapped[:num_tokens])
         tracemalloc.start()
-        evaluation = evaluate(model, mapped[:num_tokens], tokenizer)
+        evaluation = evaluate(model, documents, tokenizer)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert evaluation.num_tokens > 0.9 * num_tokens
@@ -234,6 +245,6 @@ def test_one_state_of_one_size_is_carried():
         assert sum(state() is not None for state in states) <= 2, "the last and the new one"
 
     model.register_forward_hook(observe)
-    evaluate(model, tokens, tokenizer)
+    evaluate(model, laid_out(tokenizer, tokens), tokenizer)
     assert len(sizes) == 100
     assert len(set(sizes)) == 1

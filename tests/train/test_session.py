@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seqmem.config import TrainConfig
+from seqmem.data.documents import Documents, Laid
 from seqmem.data.stream import TokenStream
 from seqmem.models import build_model, compressive
 from seqmem.ops import bind
@@ -19,7 +20,7 @@ CONFIG = TrainConfig(steps=20, batch_size=2, lr=1e-2, warmup_steps=5, weight_dec
 
 def stream() -> TokenStream:
     tokens = np.random.default_rng(1).integers(0, 30, 500)
-    return TokenStream(tokens, CONFIG.batch_size, LENGTHS["segment_len"])
+    return TokenStream(Laid(Documents.one(tokens)), CONFIG.batch_size, LENGTHS["segment_len"])
 
 
 def start(**train_values) -> Session:
@@ -76,7 +77,7 @@ def test_an_update_is_by_the_mean_gradient_of_its_steps(clip):
         for _ in range(num_steps):
             session.step()
             step += 1
-            inputs, targets = segments.next()
+            inputs, targets, _, _ = segments.next()
             out = twin(inputs, memory)
             memory = out.state.detach()
             likelihood = twin.head.nll(out.hidden, targets).mean()

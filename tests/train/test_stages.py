@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seqmem.config import Recipe, TrainConfig
+from seqmem.data.documents import Documents, Laid
 from seqmem.data.stream import TokenStream
 from seqmem.errors import SeqmemError
 from seqmem.models import build_model
@@ -96,18 +97,18 @@ def test_a_session_goes_on_under_other_lengths_with_its_moments_and_place():
     del sizes["name"]
     torch.manual_seed(0)
     first = build_model("longformer-lm", bind("pytorch"), **sizes).double()
-    session = Session(first, TokenStream(tokens, 2, 8), config)
+    session = Session(first, TokenStream(Laid(Documents.one(tokens)), 2, 8), config)
     for _ in range(3):
         session.step()
 
     lengths = {"segment_len": 16, "window": (8, 16)}
     fresh = build_model("longformer-lm", bind("pytorch"), **sizes | lengths).double()
     fresh.load_state_dict(first.state_dict())
-    oracle = Session(fresh, TokenStream(tokens, 2, 16), config)
+    oracle = Session(fresh, TokenStream(Laid(Documents.one(tokens)), 2, 16), config)
     oracle.optimizer.load_state_dict(deepcopy(session.optimizer.state_dict()))
-    oracle.counters.step, oracle._batches.cursor = 3, 24
+    oracle.counters.step, oracle.batches.cursor = 3, 24
 
-    session.go_on(first.with_lengths(**lengths), TokenStream(tokens, 2, 16), config)
+    session.go_on(first.with_lengths(**lengths), TokenStream(Laid(Documents.one(tokens)), 2, 16), config)
     for _ in range(3):
         session.step()
         oracle.step()

@@ -36,7 +36,16 @@ def refuse_other_books(base_url: str, split: str, books: int) -> None:
 
 def refuse_other_words(base_url: str, split: str, words: int) -> None:
     """Raise SeqmemError if there are 0.1 % more or fewer words than PG-19 has."""
-    if abs(words - WORDS[split]) > WORD_TOLERANCE * WORDS[split]:
+    if not _is_about(words, split):
         raise SeqmemError(
             f"{base_url} has {words:,} words for {split}, PG-19 {WORDS[split]:,}; name the base URL of a true copy"
         )
+
+
+def official_split(books: int, words: int) -> str | None:
+    """The split of PG-19 that has so many books and about so many words, if one does."""
+    return next((split for split in BOOKS if books == BOOKS[split] and _is_about(words, split)), None)
+
+
+def _is_about(words: int, split: str) -> bool:
+    return abs(words - WORDS[split]) <= WORD_TOLERANCE * WORDS[split]

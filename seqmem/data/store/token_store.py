@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -33,9 +33,6 @@ class TokenStore:
         dtype: of the ids, for NumPy.
         shards: by split.
     """
-
-    starts: ClassVar[dict[str, np.ndarray]] = {}
-    """BOS is known by its id, so that nobody need say where documents start."""
 
     folder: Path
     name: str
