@@ -46,7 +46,7 @@ def tokenization(data: Path | None, vocab_size: int, rounds: int, json_path: str
                 turns[f"{kind}, {PLAIN}"] = partial(encode, texts, plain, folder)
         tokens = {name: turn() for name, turn in turns.items()}
         seconds = take_turns(turns, rounds)
-    record: dict[str, Any] = {"bytes": num_bytes, "vocab_size": vocab_size}
+    record: dict[str, Any] = {"num_bytes": num_bytes, "vocab_size": vocab_size}
     lines = [f"{num_bytes:,} bytes, up to {vocab_size:,} ids"]
     for name, taken in seconds.items():
         rate, spread = num_bytes / taken / 1e6, num_bytes / tokens[name]
