@@ -11,7 +11,7 @@ MIN_SOURCES = 64
 
 
 def training_sample(sources: Sequence[Source]) -> list[str]:
-    """Lines with their line breaks: all there are, or more than half of ten million characters.
+    """Lines with their line breaks: all there are, or every second, fourth ... of them, ten million characters at most.
 
     Of more than 64 MB, only evenly spaced sources are read, and those from their beginnings.
 
