@@ -98,7 +98,8 @@ def overlapping_windows(
     while some := list(islice(windows, batch_size)):
         first, last, scored_before = np.array(some).T[..., None]
         places = first + np.arange((last - first).max() + 1)
-        read = _read(documents, np.where(places > last, FILLING, places), documents.preceding(first[:, 0]) < 0)
+        begins = documents.preceding(first[:, 0]) == -len(documents.bos_ids)
+        read = _read(documents, np.where(places > last, FILLING, places), begins)
         yield read._replace(scored=read.scored & torch.from_numpy(read.places > scored_before))
 
 

@@ -7,7 +7,8 @@ have followed a segment: segments around the one that did, each as much as the c
 
 Segments stand in for the paper's sentences. What it leaves open is settled so: a segment is no candidate to follow
 itself, candidates come from the same row of the batch, and the critic is trained by the run's own optimizer and goes on
-learning in the second phase.
+learning in the second phase. Rows that are filled up at a document's end are left out; a step with fewer than two
+others has no such losses.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Training in stages, each with lengths, a rate and perhaps a batch of its own; without stages, all steps are one.
 
 The weights, the optimizer's moments and the place in the text go over from stage to stage. Memory does not: it begins
-empty, as the lengths that it has are others.
+empty, as the lengths that it has are others; where it is emptied at a document's end, too, the place is counted with
+what fills documents up, of which there is more in longer segments.
 """
 
 from collections.abc import Iterator, Sequence

@@ -150,6 +150,21 @@ def test_eval_states_its_protocol_and_writes_it(seqmem, run: Path):
     assert shown.code == 0, shown.err
     assert all(measure in shown.out for measure in ("nats/token", "bits/byte", "word-level perplexity"))
     assert json.loads((run / "eval.json").read_text())["segment_len"] == 8
+    assert "from document to document" in shown.out
+
+
+def test_eval_empties_memory_and_tells_where_nats_come_from_on_demand(seqmem, run: Path):
+    plain, shown = (seqmem("eval", run, "--memory", "reset", *more) for more in ((), ("--tables",)))
+    assert (plain.code, shown.code) == (0, 0), shown.err
+    assert "reset at a document's end" in plain.out
+    assert shown.out.startswith(plain.out)
+    for heading in ("tokens of the document before it, nats/token", "times its word is in the training text"):
+        assert heading not in plain.out
+        assert heading in shown.out
+    written = json.loads((run / "eval.json").read_text())
+    assert written["at_document_end"] == "reset"
+    assert written["by_position"][0]["of"] == "0"
+    assert written["word_perplexity_divides_by"] == {"number": written["num_words"], "of": "whitespace words"}
 
 
 def test_a_memory_length_is_one_number_or_one_a_layer():

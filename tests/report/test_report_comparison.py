@@ -159,6 +159,7 @@ def test_the_same_seed_twice_is_refused(run: Run):
         ({"tokenizer": {"vocab_size": 400}}, "tokenizer"),
         ({"codec": {}, "data": {"corpus": "sine"}}, "data and codec"),
         ({"eval": {"batch_size": 3}}, "eval.batch_size"),
+        ({"train": {"at_document_end": "reset"}}, "eval.at_document_end"),
         ({"train": {"num_threads": 7}}, "train.num_threads"),
     ],
 )
