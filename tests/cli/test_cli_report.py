@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqmem.data.byte_tokenizer import ByteTokenizer
+from seqmem.data.corpus import SPLITS, Corpus
+from seqmem.data.sources.source import Text
+from seqmem.data.store.build import tokenized
+
 RECIPE = """
 name = "tiny"
 description = "runs of a second"
@@ -156,7 +161,8 @@ def test_what_hinders_one_figure_hinders_no_other(
     run = tmp_path / "xl"
     shutil.copytree(compared / "runs/xl/seed-7", run, ignore=shutil.ignore_patterns("plots"))
     if num_tokens:
-        np.save(run / "tokens/validation.npy", np.load(run / "tokens/validation.npy")[:num_tokens])
+        splits = {split: [Text("text", "x" * (num_tokens - 1))] for split in SPLITS}
+        tokenized(Corpus("few", "here", "1", lambda: (splits, "")), ByteTokenizer()).save(run / "tokens")
     else:
         shutil.rmtree(run / "tokens")
     finished = seqmem("plot", run)

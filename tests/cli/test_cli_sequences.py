@@ -18,7 +18,7 @@ def test_proteins_train_and_go_on(seqmem: Callable, tmp_path: Path):
     logged = ("--train.log_every", 1, "--train.steps", 2, "--train.warmup_steps", 1)
     finished = seqmem("train", "recipes/windows", "--data", proteins, "--run", run, *model, *bmi, *logged)
     assert finished.code == 0, finished.err
-    assert "40 records, split by document" in finished.err + finished.out
+    assert "40 documents, split by document" in finished.err + finished.out
     finished = seqmem("train", "--resume", run, "--train.steps", 3)
     assert finished.code == 0, finished.err
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

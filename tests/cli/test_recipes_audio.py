@@ -30,7 +30,7 @@ def test_a_recipe_without_data_says_what_to_download_and_how_to_give_it(seqmem, 
     assert finished.code != 0
     (line,) = finished.err.strip().splitlines()
     assert load_recipe(name).data.download in line
-    assert "--data FOLDER" in line
+    assert "--data PATH" in line
 
 
 @pytest.mark.parametrize("name", AUDIO)
